@@ -1,0 +1,5 @@
+export * from './envelope.ts';
+export * from './inbound.ts';
+export * from './outbound.ts';
+export * from './bus-message.ts';
+export * from './topology.ts';
