@@ -3,9 +3,13 @@
 //   *.mq.test.ts   a real RabbitMQ (AMQP_URL) test/e2e/*     both
 const base = {
   testEnvironment: 'node',
+  setupFilesAfterEnv: ['<rootDir>/packages/testkit/src/jest-setup.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
-    '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2024', parser: { syntax: 'typescript' } }, module: { type: 'es6' } }],
+    '^.+\\.ts$': [
+      '@swc/jest',
+      { jsc: { target: 'es2024', parser: { syntax: 'typescript' } }, module: { type: 'es6' } },
+    ],
   },
   transformIgnorePatterns: ['/node_modules/'],
   testPathIgnorePatterns: ['/node_modules/', '/.toolchain/', '/data/'],

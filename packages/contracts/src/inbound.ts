@@ -13,6 +13,10 @@ export type Requester = z.infer<typeof requesterSchema>;
 export const replyAddressSchema = z.object({ sealedUrl: sealedSchema, expiresAt: z.iso.datetime() });
 export type ReplyAddress = z.infer<typeof replyAddressSchema>;
 
+/** What a sealed reply address is bound to: it opens only for the same robot and conversation. */
+export const replyAddressContext = (robotCode: string, conversationId: string): string =>
+  `${robotCode}\n${conversationId}`;
+
 /** What a person sent, reduced to what Steward can use. Text is at most 20,000 characters, trimmed of the @. */
 export const inboundContentSchema = z.discriminatedUnion('kind', [
   z.object({
@@ -48,6 +52,9 @@ export const inboundReceivedSchema = z.object({
 });
 export type InboundReceived = z.infer<typeof inboundReceivedSchema>;
 
+/** Whether a button's parameters are small enough to travel. */
+export const fitsParams = (params: Record<string, unknown>): boolean => JSON.stringify(params).length <= 20_000;
+
 /** adapter → agent-core: a person pressed a button of a card. */
 export const cardClickedSchema = z.object({
   type: z.literal('card.clicked.v1'),
@@ -61,7 +68,8 @@ export const cardClickedSchema = z.object({
     staffId: z.string().min(1).max(200),
     spaceId: z.string().max(1_000).nullable(),
     actionIds: z.array(z.string().max(200)).max(20),
-    params: z.record(z.string().max(200), z.unknown()),
+    /** What the button carries: at most 20,000 characters as JSON. */
+    params: z.record(z.string().max(200), z.unknown()).refine(fitsParams, 'too large'),
     door: z.enum(['http', 'stream']),
   }),
 });

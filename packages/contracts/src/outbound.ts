@@ -26,12 +26,15 @@ export const outboundTargetSchema = z.discriminatedUnion('kind', [
 ]);
 export type OutboundTarget = z.infer<typeof outboundTargetSchema>;
 
+/** The longest text of one outbound message: in any script it fits a bus message (256 KiB). */
+export const maxOutboundTextLength = 40_000;
+
 export const outboundContentSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('text'), text: z.string().min(1).max(100_000) }),
+  z.object({ kind: z.literal('text'), text: z.string().min(1).max(maxOutboundTextLength) }),
   z.object({
     kind: z.literal('markdown'),
     title: z.string().min(1).max(200),
-    text: z.string().min(1).max(100_000),
+    text: z.string().min(1).max(maxOutboundTextLength),
   }),
 ]);
 export type OutboundContent = z.infer<typeof outboundContentSchema>;
