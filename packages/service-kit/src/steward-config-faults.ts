@@ -1,0 +1,96 @@
+import { isPrivateHost } from './private-host.ts';
+
+/** What is wrong and where. The text never holds a value of the file. */
+export type ConfigFault = { path: readonly (string | number)[]; text: string };
+
+type Environment = 'test' | 'production';
+type CheckedConfig = {
+  dingtalk: { apiUrl: string; oapiUrl: string; sessionWebhookHosts: readonly string[] };
+  robots: readonly { code: string; name: string; environment: Environment }[];
+  customRobots: readonly { name: string; environment: Environment }[];
+  rooms: readonly { id: string; name: string; robot: string; environment: Environment }[];
+  people: readonly { corpId: string; staffId: string }[];
+  model?: { baseUrl: string } | undefined;
+};
+
+/** The faults no single field shows: duplicates, rooms of a foreign environment, targets unfit for production. Pure. */
+export function findConfigFaults(config: CheckedConfig): ConfigFault[] {
+  return [...findDuplicates(config), ...findRoomFaults(config), ...findAddressFaults(config)];
+}
+
+function findDuplicates({ robots, customRobots, rooms, people }: CheckedConfig): ConfigFault[] {
+  return [
+    ...repeated('robots', 'code', robots, (robot) => robot.code),
+    ...repeated('robots', 'name', robots, (robot) => robot.name),
+    ...repeated('customRobots', 'name', customRobots, (robot) => robot.name),
+    ...repeated('rooms', 'name', rooms, (room) => room.name),
+    // Two robots may stand in one group; each has its own line.
+    ...repeated('rooms', 'id', rooms, (room) => `${room.robot} ${room.id}`),
+    // The same person id exists in every organisation anew.
+    ...repeated('people', 'staffId', people, (person) => `${person.corpId} ${person.staffId}`),
+  ];
+}
+
+function repeated<T>(list: string, field: string, entries: readonly T[], keyOf: (entry: T) => string): ConfigFault[] {
+  const firstAt = new Map<string, number>();
+  return entries.flatMap((entry, at) => {
+    const first = firstAt.get(keyOf(entry));
+    if (first !== undefined) return [{ path: [list, at, field], text: `is the same as in ${list}.${first}` }];
+    firstAt.set(keyOf(entry), at);
+    return [];
+  });
+}
+
+function findRoomFaults({ robots, rooms }: CheckedConfig): ConfigFault[] {
+  const environmentOfRoom = new Map<string, Environment>();
+  return rooms.flatMap((room, at) => {
+    const faults: ConfigFault[] = [];
+    const known = environmentOfRoom.get(room.id) ?? room.environment;
+    environmentOfRoom.set(room.id, known);
+    if (known !== room.environment) {
+      faults.push({ path: ['rooms', at, 'environment'], text: 'this conversation is in the other environment above' });
+    }
+    const robot = robots.find(({ name }) => name === room.robot);
+    if (robot === undefined) faults.push({ path: ['rooms', at, 'robot'], text: 'no robot has this name' });
+    else if (robot.environment !== room.environment) {
+      faults.push({ path: ['rooms', at, 'environment'], text: "differs from its robot's environment" });
+    }
+    return faults;
+  });
+}
+
+function findAddressFaults({ dingtalk, robots, customRobots, model }: CheckedConfig): ConfigFault[] {
+  const isProduction = [...robots, ...customRobots].some((robot) => robot.environment === 'production');
+  const dingtalkAddresses = [
+    { path: ['dingtalk', 'apiUrl'], url: dingtalk.apiUrl },
+    { path: ['dingtalk', 'oapiUrl'], url: dingtalk.oapiUrl },
+    ...dingtalk.sessionWebhookHosts.map((host, at) => ({
+      path: ['dingtalk', 'sessionWebhookHosts', at],
+      url: `https://${host}`,
+    })),
+  ];
+  const faults = dingtalkAddresses.flatMap(({ path, url }) => findFaultsOfUrl(path, url, isProduction, 'dingtalk'));
+  return model === undefined
+    ? faults
+    : [...faults, ...findFaultsOfUrl(['model', 'baseUrl'], model.baseUrl, isProduction, 'model')];
+}
+
+function findFaultsOfUrl(
+  path: (string | number)[],
+  address: string,
+  isProduction: boolean,
+  target: 'dingtalk' | 'model',
+): ConfigFault[] {
+  if (!URL.canParse(address)) return [{ path, text: 'is not a usable address' }];
+  const { protocol, hostname, username, password } = new URL(address);
+  if (username !== '' || password !== '') return [{ path, text: 'must not carry a user or password' }];
+  if (!isProduction) return [];
+  const isPrivate = isPrivateHost(hostname);
+  // A model on the own network is a normal thing and talks plain http; DingTalk never does.
+  if (target === 'model') {
+    return protocol === 'http:' && !isPrivate ? [{ path, text: 'plain http leaves the own network; use https' }] : [];
+  }
+  const why = 'is for test robots only, and a robot of environment production exists';
+  const plain = protocol === 'http:' ? [{ path, text: `plain http ${why}` }] : [];
+  return isPrivate ? [...plain, { path, text: `a loopback or private address ${why}` }] : plain;
+}
