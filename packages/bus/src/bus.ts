@@ -1,0 +1,49 @@
+import type { BusMessage, QueueName } from '@steward/contracts';
+
+/**
+ * What became of a published bus message.
+ * `confirmed`: a queue holds it durably. `unroutable`: no queue wants its type yet. `failed`: nothing is known, it may
+ * or may not have arrived. Only `confirmed` ends the publisher's duty; the outbox publishes everything else again.
+ */
+export type PublishOutcome = 'confirmed' | 'unroutable' | 'failed';
+
+/** What the broker knows about one delivery. `deliveryCount` is how often it was given out before and came back. */
+export type Delivery = { redelivered: boolean; deliveryCount: number };
+
+/**
+ * Resolves: the bus message is done. Rejects with an AppError that is not retryable: it goes to the dead queue.
+ * Rejects with anything else: it is tried again in hand, then returned to the queue. Must bound its own waits.
+ */
+export type BusHandler = (message: BusMessage, delivery: Delivery) => Promise<void>;
+
+export type ConsumeOptions = {
+  /** How many deliveries may be in hand at once, 20 unless told. */
+  prefetch?: number;
+};
+
+/** Contract messages to and from the other services, at least once. */
+export type Bus = {
+  /** One outcome for each bus message, in the same order. Never rejects; takes at most the confirm timeout. */
+  publish: (messages: readonly BusMessage[]) => Promise<PublishOutcome[]>;
+  /** Takes effect now, or as soon as the server is back. Rejects for a second handler of a queue and after `close`. */
+  consume: (queue: QueueName, handler: BusHandler, options?: ConsumeOptions) => Promise<void>;
+  /** True while publishing is possible and every queue asked for is being consumed. */
+  isReady: () => boolean;
+  /** Stops consuming, waits (bounded) for the handlers in hand, then closes. Repeating it is harmless. */
+  close: () => Promise<void>;
+};
+
+export const defaultPrefetch = 20;
+
+/** Largest body either way: far above what the contracts need, far below what hurts a broker's memory. */
+export const maxBodyBytes = 256 * 1024;
+
+/** How long `close` waits for handlers in hand. Their deliveries are then given to somebody else. */
+export const closeTimeoutMs = 10_000;
+
+/** Why a delivery was refused, beside the codes of the handlers' own AppErrors. */
+export const deadCodes = {
+  bodyInvalid: 'BUS_BODY_INVALID',
+  bodyTooLarge: 'BUS_BODY_TOO_LARGE',
+  deliveryLimit: 'BUS_DELIVERY_LIMIT',
+} as const;
