@@ -1,0 +1,80 @@
+/** One POST: answered (whatever the status), certainly not sent, or nobody knows. */
+export type PostResult =
+  { kind: 'answered'; httpStatus: number; body: unknown } | { kind: 'not_sent' | 'unclear'; code: string };
+
+export const maxAnswerBytes = 65_536;
+
+/** Failures that happen before a byte of the request is written: no name, no route, no connection, no trusted peer. */
+const beforeWriting = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ERR_INVALID_URL',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'CERT_HAS_EXPIRED',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+]);
+
+/**
+ * POSTs JSON. Never rejects. Redirects are answers, not followed. The decoded body is JSON where it is JSON, else the
+ * text, else (over 64 KiB) empty. A timeout is `unclear`: fetch does not tell whether it had connected.
+ */
+export async function postJson(o: {
+  url: string;
+  body: unknown;
+  timeoutMs: number;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}): Promise<PostResult> {
+  const timeout = AbortSignal.timeout(o.timeoutMs);
+  try {
+    const response = await fetch(o.url, {
+      method: 'POST',
+      // `Accept` matters: without it the gateway may answer XML.
+      headers: { 'content-type': 'application/json', accept: 'application/json', ...o.headers },
+      body: JSON.stringify(o.body),
+      redirect: 'manual',
+      signal: o.signal ? AbortSignal.any([timeout, o.signal]) : timeout,
+    });
+    return { kind: 'answered', httpStatus: response.status, body: decode(await readLimited(response)) };
+  } catch (error) {
+    const code = toFailureCode(error);
+    return { kind: beforeWriting.has(code) ? 'not_sent' : 'unclear', code };
+  }
+}
+
+async function readLimited(response: Response): Promise<string> {
+  const stream: ReadableStream<Uint8Array> | null = response.body;
+  if (stream === null) return '';
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += chunk.byteLength;
+    // Leaving the loop cancels the stream and closes the connection.
+    if (bytes > maxAnswerBytes) return '';
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function decode(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** The innermost code: fetch wraps the socket's error as `cause`. Never a text, which may quote the address. */
+function toFailureCode(error: unknown): string {
+  if (typeof error !== 'object' || error === null) return 'FETCH_FAILED';
+  if ('name' in error && error.name === 'TimeoutError') return 'TIMEOUT';
+  if ('cause' in error && typeof error.cause === 'object' && error.cause !== null) return toFailureCode(error.cause);
+  return 'code' in error && typeof error.code === 'string' ? error.code : 'FETCH_FAILED';
+}
