@@ -1,0 +1,20 @@
+import { randomBytes } from 'node:crypto';
+
+/** A repeatable source of numbers in [0, 1): the same seed gives the same run (mulberry32). */
+export function createRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+/**
+ * A fresh identifier. Not seeded on purpose: a restarted simulator must not hand out ids that the program under
+ * test already knows from the run before, or its deduplication would swallow new messages.
+ */
+export function freshId(bytes = 16): string {
+  return randomBytes(bytes).toString('hex');
+}
