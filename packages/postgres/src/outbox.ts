@@ -1,0 +1,68 @@
+import { sql, type Kysely } from 'kysely';
+import { receiptOf, type BusMessage } from '@steward/contracts';
+import type { OutboxTables, InboxTables } from './tables.ts';
+import type { DbOrTrx, Trx } from './connection.ts';
+
+/** What a bus message is about, and what its receipt will name. */
+export type Told = { subjectId: string; message: BusMessage };
+
+/** Puts bus messages into the outbox, as part of the fact they tell. They leave only if the transaction commits. */
+export async function tell<T extends OutboxTables>(trx: Trx<T>, told: readonly Told[]): Promise<void> {
+  if (told.length === 0) return;
+  await outboxOf(trx)
+    .insertInto('outbox')
+    .values(
+      told.map(({ subjectId, message }) => ({
+        id: message.id,
+        type: message.type,
+        subject_id: subjectId,
+        message: JSON.stringify(message),
+        needs_receipt: receiptOf[message.type] !== null,
+      })),
+    )
+    .execute();
+}
+
+/** Closes what was told about these subjects: the receipt came. Harmless to repeat; returns how many rows it closed. */
+export async function closeTold<T extends OutboxTables>(
+  db: DbOrTrx<T>,
+  o: { types: readonly BusMessage['type'][]; subjectIds: readonly string[] },
+): Promise<number> {
+  if (o.subjectIds.length === 0) return 0;
+  const { numDeletedRows } = await outboxOf(db)
+    .deleteFrom('outbox')
+    .where('subject_id', 'in', o.subjectIds)
+    .where('type', 'in', o.types)
+    .executeTakeFirst();
+  return Number(numDeletedRows);
+}
+
+/** The consumer holds it but has not finished: ask again only after ten minutes, in case its last word gets lost. */
+export async function postponeTold<T extends OutboxTables>(
+  db: DbOrTrx<T>,
+  o: { type: BusMessage['type']; subjectId: string },
+): Promise<void> {
+  await outboxOf(db)
+    .updateTable('outbox')
+    .set({ next_publish_at: sql`now() + interval '10 minutes'` })
+    .where('subject_id', '=', o.subjectId)
+    .where('type', '=', o.type)
+    .execute();
+}
+
+/** True when this bus message is new to this consumer. Part of the transaction that records it. */
+export async function recordOnce<T extends InboxTables>(trx: Trx<T>, messageId: string): Promise<boolean> {
+  // Kysely cannot see through a type parameter; every T here has this table.
+  const inbox = trx as unknown as Trx<InboxTables>;
+  const { numInsertedOrUpdatedRows } = await inbox
+    .insertInto('inbox')
+    .values({ message_id: messageId })
+    .onConflict((oc) => oc.column('message_id').doNothing())
+    .executeTakeFirst();
+  return numInsertedOrUpdatedRows === 1n;
+}
+
+/** Kysely cannot see through a type parameter; every T here has these tables. */
+export function outboxOf<T extends OutboxTables>(db: DbOrTrx<T>): Kysely<OutboxTables> {
+  return db as unknown as Kysely<OutboxTables>;
+}

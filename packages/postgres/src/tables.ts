@@ -1,0 +1,41 @@
+import type { BusMessage } from '@steward/contracts';
+import type { ColumnType, Generated } from 'kysely';
+
+/** A JSON column: written as text (so that arrays are not mistaken for Postgres arrays), read as a parsed value. */
+export type Json<T> = ColumnType<T, string, string>;
+export type Timestamp = ColumnType<Date, Date | string | undefined, Date | string>;
+type NullableTimestamp = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
+export type { NullableTimestamp };
+
+export type OutboxTable = {
+  id: string;
+  type: string;
+  subject_id: string;
+  message: Json<BusMessage>;
+  needs_receipt: boolean;
+  created_at: Timestamp;
+  next_publish_at: Timestamp;
+  publish_count: Generated<number>;
+};
+
+export type InboxTable = { message_id: string; recorded_at: Timestamp };
+
+export type AuditEntryTable = {
+  id: string;
+  occurred_at: Timestamp;
+  service: string;
+  kind: string;
+  outcome: string;
+  correlation_id: string | null;
+  environment: string | null;
+  robot_code: string | null;
+  conversation_id: string | null;
+  actor_staff_id: string | null;
+  actor_corp_id: string | null;
+  subject_id: string | null;
+  detail: Json<Record<string, unknown>>;
+};
+
+/** What every service's database has: its own outbox (found in the schema it works in) and the shared audit log. */
+export type OutboxTables = { outbox: OutboxTable; 'audit.entry': AuditEntryTable };
+export type InboxTables = { inbox: InboxTable };
