@@ -1,1 +1,2 @@
-export {};
+export { startAdapter, type AdapterOptions } from './start-adapter.ts';
+export type { AdapterTables } from './database.ts';

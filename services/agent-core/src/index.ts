@@ -1,1 +1,2 @@
-export {};
+export { startAgentCore, type AgentCoreOptions } from './start-agent-core.ts';
+export type { AgentTables } from './database.ts';

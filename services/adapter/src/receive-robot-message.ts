@@ -1,0 +1,115 @@
+import { createHash } from 'node:crypto';
+import { newId, sealText, type Logger, type SealKeys } from '@steward/service-kit';
+import { parseRobotMessage, type RobotMessageView } from '@steward/dingtalk';
+import { replyAddressContext, type InboundReceived } from '@steward/contracts';
+import { refuse } from './door-refusal.ts';
+import type { InboundRecorder, NewInbound, Recorded } from './record-inbound.ts';
+import type { Robot } from './robots.ts';
+
+/** How a payload came in: which door, the frame id when it was the Stream, and the id that follows it from here on. */
+export type Door = { door: 'http' | 'stream'; transportId: string | null; correlationId: string };
+
+export type ReceiveContext = { recorder: InboundRecorder; replyKeys: SealKeys; log: Logger; now: () => Date };
+
+/**
+ * Takes a robot message that a door has authenticated, and resolves when it is committed: only then may it be
+ * acknowledged. Refuses (BODY_MALFORMED, ROBOT_MISMATCH) what is not a message for this robot. The payload's robotCode
+ * must be the robot's own, because the signature does not cover the body.
+ */
+export async function receiveRobotMessage(
+  context: ReceiveContext,
+  robot: Robot,
+  payload: unknown,
+  door: Door,
+): Promise<Recorded> {
+  const parsed = parseRobotMessage(payload);
+  if (!parsed.ok) throw refuse('BODY_MALFORMED', new Error(parsed.faults));
+  const { view } = parsed;
+  if (view.robotCode !== null && view.robotCode !== robot.code) throw refuse('ROBOT_MISMATCH');
+  const recorded = await context.recorder.record(toNewInbound(context, robot, view, door));
+  context.log.info('inbound.recorded', {
+    correlationId: door.correlationId,
+    inboundEventId: recorded.inboundEventId,
+    robot: robot.name,
+    door: door.door,
+    duplicate: recorded.duplicate,
+    content: view.content.kind,
+  });
+  return recorded;
+}
+
+function toNewInbound(context: ReceiveContext, robot: Robot, view: RobotMessageView, door: Door): NewInbound {
+  const message = toInboundReceived(context, robot, view, door);
+  return {
+    id: message.body.inboundEventId,
+    kind: 'robot_message',
+    source: robot.code,
+    sourceId: view.msgId,
+    conversationId: view.conversationId,
+    ...door,
+    bodyHashHex: hashBody(view),
+    environment: robot.environment,
+    staffId: message.body.requester.staffId,
+    corpId: view.sender.corpId,
+    message,
+  };
+}
+
+function toInboundReceived(
+  context: ReceiveContext,
+  robot: Robot,
+  view: RobotMessageView,
+  { door, correlationId }: Door,
+): InboundReceived {
+  const inboundEventId = newId();
+  const now = context.now();
+  return {
+    type: 'inbound.received.v1',
+    id: newId(),
+    correlationId,
+    causationId: inboundEventId,
+    occurredAt: now.toISOString(),
+    body: {
+      inboundEventId,
+      msgId: view.msgId,
+      // The ledger puts the real number here when it records the event.
+      sequence: 1,
+      environment: robot.environment,
+      conversation: {
+        robotCode: robot.code,
+        conversationId: view.conversationId,
+        kind: view.conversationKind,
+        title: view.title,
+      },
+      requester: trustSender(robot, view.sender),
+      content: view.content,
+      replyAddress: view.replyAddress && {
+        sealedUrl: sealText(
+          context.replyKeys,
+          view.replyAddress.sessionWebhook,
+          replyAddressContext(robot.code, view.conversationId),
+        ),
+        expiresAt: new Date(view.replyAddress.expiresAtMs).toISOString(),
+      },
+      sentAt: new Date(view.createdAtMs ?? now.getTime()).toISOString(),
+      door,
+    },
+  };
+}
+
+/** A staff id means somebody only inside the robot's own organisation. */
+function trustSender(robot: Robot, sender: RobotMessageView['sender']): RobotMessageView['sender'] {
+  const foreign = sender.corpId !== null && sender.corpId !== robot.corpId;
+  return foreign ? { ...sender, staffId: null } : sender;
+}
+
+/**
+ * The same message has the same hash, whatever way it comes: a redelivery may carry another session webhook, so that is
+ * not part of it. Two bodies under one msgId are a security finding.
+ */
+function hashBody(view: RobotMessageView): string {
+  const { content, sender, conversationId, createdAtMs } = view;
+  return createHash('sha256')
+    .update(JSON.stringify([content, sender.staffId, sender.corpId, conversationId, createdAtMs]))
+    .digest('hex');
+}

@@ -1,0 +1,174 @@
+import { sql } from 'kysely';
+import { AppError, isRetryable, newId } from '@steward/service-kit';
+import type { BusMessage, Environment } from '@steward/contracts';
+import type { Db } from '@steward/postgres';
+import type { AdapterTables } from './database.ts';
+
+/** An inbound event as a door hands it over. `message` is what agent-core will be told; null when it need not know. */
+export type NewInbound = {
+  id: string;
+  kind: 'robot_message' | 'card_click' | 'platform_event';
+  source: string;
+  sourceId: string | null;
+  conversationId: string | null;
+  correlationId: string;
+  door: 'http' | 'stream';
+  transportId: string | null;
+  bodyHashHex: string;
+  environment: Environment;
+  staffId: string | null;
+  corpId: string | null;
+  message: BusMessage | null;
+};
+
+export type Recorded = { inboundEventId: string; duplicate: boolean };
+
+export type InboundRecorder = {
+  /** Resolves when the event is committed. Rejects with DOOR_OVERLOADED (nothing was kept) or the database's error. */
+  record(inbound: NewInbound): Promise<Recorded>;
+  pending(): number;
+};
+
+type Pending = { inbound: NewInbound; resolve: (recorded: Recorded) => void; reject: (error: unknown) => void };
+
+/** How long the first event of a batch waits for company. */
+const windowMs = 2;
+const maxBatch = 200;
+/** Batches under way at once: one commits while the next one fills. */
+const maxLanes = 2;
+/** Beyond this the door answers 503 instead of letting memory grow: about two seconds of work. */
+const maxPending = 2_000;
+/** A race on the same key ends in a unique violation; the second look finds the row. */
+const maxRaces = 5;
+
+/**
+ * Records inbound events in batches: whatever arrives within a window, or while earlier batches commit, shares one
+ * statement and one fsync. This is where "answered 200" comes to mean "in Postgres".
+ */
+export function createInboundRecorder(o: { db: Db<AdapterTables>; onCommitted: () => void }): InboundRecorder {
+  const queue: Pending[] = [];
+  let lanes = 0;
+  let inHand = 0;
+  let timer: NodeJS.Timeout | undefined;
+
+  const flush = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    while (queue.length > 0 && lanes < maxLanes) {
+      const batch = queue.splice(0, maxBatch);
+      lanes += 1;
+      inHand += batch.length;
+      void settleBatch(o.db, batch).then((committed) => {
+        lanes -= 1;
+        inHand -= batch.length;
+        if (committed) o.onCommitted();
+        flush();
+      });
+    }
+  };
+
+  return {
+    pending: () => queue.length + inHand,
+    record: (inbound) =>
+      new Promise((resolve, reject) => {
+        if (queue.length + inHand >= maxPending) {
+          reject(new AppError('DOOR_OVERLOADED', 'too many events wait to be recorded', { retryable: true }));
+          return;
+        }
+        queue.push({ inbound, resolve, reject });
+        if (queue.length >= maxBatch) flush();
+        else if (lanes < maxLanes) timer ??= setTimeout(flush, windowMs);
+      }),
+  };
+}
+
+/** Records a batch and answers everyone in it. Never rejects; says whether anything was committed. */
+async function settleBatch(db: Db<AdapterTables>, batch: readonly Pending[]): Promise<boolean> {
+  const groups = collapseRepeats(batch);
+  try {
+    const recorded = await recordBatch(db, groups);
+    for (const group of groups) {
+      const row = recorded.get(group.first.id);
+      group.members.forEach((member, index) => {
+        if (row === undefined)
+          member.reject(new AppError('LEDGER_SILENT', 'the ledger did not answer', { retryable: true }));
+        else member.resolve({ inboundEventId: row.inboundEventId, duplicate: row.duplicate || index > 0 });
+      });
+    }
+    return true;
+  } catch (error) {
+    // One bad row must not fail its neighbours: halve until it stands alone. An absent database fails all at once.
+    if (groups.length > 1 && isDataFault(error)) {
+      const middle = Math.ceil(groups.length / 2);
+      const halves = [groups.slice(0, middle), groups.slice(middle)].map((half) =>
+        half.flatMap(({ members }) => members),
+      );
+      const committed = await Promise.all(halves.map((half) => settleBatch(db, half)));
+      return committed.includes(true);
+    }
+    for (const { reject } of batch) reject(error);
+    return false;
+  }
+}
+
+type Group = { first: NewInbound; members: Pending[] };
+
+/** The ledger wants each key once in a batch; the repeats are counted on its row. */
+function collapseRepeats(batch: readonly Pending[]): Group[] {
+  const groups = new Map<string, Group>();
+  for (const pending of batch) {
+    const { kind, source, sourceId, id } = pending.inbound;
+    const key = JSON.stringify(sourceId === null ? [id] : [kind, source, sourceId]);
+    const group = groups.get(key);
+    if (group) group.members.push(pending);
+    else groups.set(key, { first: pending.inbound, members: [pending] });
+  }
+  return [...groups.values()];
+}
+
+async function recordBatch(db: Db<AdapterTables>, groups: readonly Group[]): Promise<Map<string, Recorded>> {
+  const batch = JSON.stringify(
+    groups.map(({ first, members }, position) => toRow(first, position, members.length - 1)),
+  );
+  for (let race = 1; ; race += 1) {
+    try {
+      const { rows } = await sql<{ given_id: string; inbound_event_id: string; duplicate: boolean }>`
+        select given_id, inbound_event_id, duplicate from adapter.record_inbound(${batch}::jsonb)`.execute(db);
+      return new Map(
+        rows.map((row) => [row.given_id, { inboundEventId: row.inbound_event_id, duplicate: row.duplicate }]),
+      );
+    } catch (error) {
+      if (race === maxRaces || sqlStateOf(error) !== '23505') throw error;
+    }
+  }
+}
+
+function toRow(inbound: NewInbound, position: number, repeats: number) {
+  return {
+    id: inbound.id,
+    position,
+    kind: inbound.kind,
+    source: inbound.source,
+    source_id: inbound.sourceId,
+    conversation_id: inbound.conversationId,
+    correlation_id: inbound.correlationId,
+    door: inbound.door,
+    transport_id: inbound.transportId,
+    body_hash_hex: inbound.bodyHashHex,
+    repeats,
+    message: inbound.message,
+    audit_id: newId(),
+    environment: inbound.environment,
+    staff_id: inbound.staffId,
+    corp_id: inbound.corpId,
+  };
+}
+
+/** Class 22 (data exception), 23 (constraint), 54 (too big): the rows are to blame, not the server. */
+function isDataFault(error: unknown): boolean {
+  return isRetryable(error) && /^(22|23|54)/.test(sqlStateOf(error) ?? '');
+}
+
+function sqlStateOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
+}

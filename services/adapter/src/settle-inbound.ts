@@ -1,0 +1,48 @@
+import { sql } from 'kysely';
+import type { BusMessageOf } from '@steward/contracts';
+import type { Bus } from '@steward/bus';
+import { closeTold, type Db } from '@steward/postgres';
+import type { AdapterTables } from './database.ts';
+
+/** Listens for receipts and for requests to repeat; `wake` makes the relay look at once. */
+export async function consumeReceipts(o: { bus: Bus; db: Db<AdapterTables>; wake: () => void }): Promise<void> {
+  await o.bus.consume('adapter.receipts.v1', async (message) => {
+    if (message.type === 'inbound.settled.v1') await settleInbound(o.db, message);
+    if (message.type === 'inbound.missing.v1') {
+      await publishMissing(o.db, message);
+      o.wake();
+    }
+  });
+}
+
+/** The receipt: agent-core holds the event, so it is closed here. Harmless to repeat. */
+async function settleInbound(db: Db<AdapterTables>, receipt: BusMessageOf<'inbound.settled.v1'>): Promise<void> {
+  const { inboundEventId } = receipt.body;
+  await db.transaction().execute(async (trx) => {
+    await closeTold(trx, { types: ['inbound.received.v1', 'card.clicked.v1'], subjectIds: [inboundEventId] });
+    await trx
+      .updateTable('inbound_event')
+      .set({ settled_at: sql`now()` })
+      .where('id', '=', inboundEventId)
+      .where('settled_at', 'is', null)
+      .execute();
+  });
+}
+
+/** agent-core waits for these numbers of a conversation: whatever of them is unsettled is due now. */
+async function publishMissing(db: Db<AdapterTables>, missing: BusMessageOf<'inbound.missing.v1'>): Promise<void> {
+  const { robotCode, conversationId, fromSequence, toSequence } = missing.body;
+  await db
+    .updateTable('outbox')
+    .set({ next_publish_at: sql`now()` })
+    .where('subject_id', 'in', (numbered) =>
+      numbered
+        .selectFrom('inbound_event')
+        .select('id')
+        .where('source', '=', robotCode)
+        .where('conversation_id', '=', conversationId)
+        .where('sequence', '>=', fromSequence)
+        .where('sequence', '<=', toSequence),
+    )
+    .execute();
+}

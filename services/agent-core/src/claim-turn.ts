@@ -1,0 +1,95 @@
+import { sql } from 'kysely';
+import type { Environment, InboundReceived, Lane } from '@steward/contracts';
+import type { Db, DbOrTrx } from '@steward/postgres';
+import type { AgentTables } from './database.ts';
+
+/** A turn that this process may work on until its lease ends. `attempt` is the fence: an older attempt cannot end it. */
+export type ClaimedTurn = {
+  id: string;
+  robotCode: string;
+  conversationId: string;
+  sequence: number;
+  lane: Lane;
+  attempt: number;
+  correlationId: string;
+  environment: Environment;
+  inbound: InboundReceived['body'];
+};
+
+export const leaseSeconds = 15;
+
+/**
+ * Claims the next turn: the oldest open one of a lane of a conversation in which none runs, of the conversation that was
+ * served longest ago, so that a noisy room waits for the quiet ones. A turn whose lease ran out is claimed again
+ * with a higher attempt. Returns null when nothing is due.
+ */
+export async function claimTurn(db: Db<AgentTables>): Promise<ClaimedTurn | null> {
+  const { rows } = await sql<{
+    id: string;
+    robot_code: string;
+    conversation_id: string;
+    sequence: number;
+    lane: Lane;
+    attempt: number;
+    correlation_id: string;
+    inbound: InboundReceived['body'];
+  }>`
+    with next as (
+      select t.id, t.robot_code, t.conversation_id
+      from agent_core.turn t
+      join agent_core.conversation c using (robot_code, conversation_id)
+      where ((t.status = 'queued' and t.next_attempt_at <= now()) or (t.status = 'running' and t.lease_until < now()))
+        and t.sequence <= c.recorded_through
+        and not exists (
+          select from agent_core.turn e
+          where (e.robot_code, e.conversation_id, e.lane) = (t.robot_code, t.conversation_id, t.lane)
+            and e.status in ('queued', 'running') and e.sequence < t.sequence)
+      order by t.lane <> 'control', c.last_claimed_at, t.sequence
+      limit 1
+      for update of t skip locked
+    ), served as (
+      update agent_core.conversation c set last_claimed_at = clock_timestamp()
+      from next where (c.robot_code, c.conversation_id) = (next.robot_code, next.conversation_id)
+    )
+    update agent_core.turn t set
+      status = 'running', attempt = t.attempt + 1, lease_until = now() + ${leaseSeconds} * interval '1 s'
+    from next where t.id = next.id
+    returning t.id, t.robot_code, t.conversation_id, t.sequence, t.lane, t.attempt, t.correlation_id, t.inbound`
+    .execute(db)
+    .catch((error: unknown) => {
+      // Two replicas saw the same lane idle: the index let one of them have it.
+      if (error instanceof Error && 'code' in error && error.code === '23505') return { rows: [] };
+      throw error;
+    });
+  const [row] = rows;
+  return row === undefined
+    ? null
+    : {
+        id: row.id,
+        robotCode: row.robot_code,
+        conversationId: row.conversation_id,
+        sequence: row.sequence,
+        lane: row.lane,
+        attempt: row.attempt,
+        correlationId: row.correlation_id,
+        environment: row.inbound.environment,
+        inbound: row.inbound,
+      };
+}
+
+/** Keeps a claimed turn for another lease. False: somebody else has it now, and this process must stop working on it. */
+export async function renewLease(db: Db<AgentTables>, turn: ClaimedTurn): Promise<boolean> {
+  const { numUpdatedRows } = await fenced(db, turn)
+    .set({ lease_until: sql`now() + ${leaseSeconds} * interval '1 s'` })
+    .executeTakeFirst();
+  return numUpdatedRows === 1n;
+}
+
+/** An update of a turn that only its present owner can make. */
+export function fenced(db: DbOrTrx<AgentTables>, turn: ClaimedTurn) {
+  return db
+    .updateTable('turn')
+    .where('id', '=', turn.id)
+    .where('attempt', '=', turn.attempt)
+    .where('status', '=', 'running');
+}

@@ -1,0 +1,122 @@
+import { sql } from 'kysely';
+import { newId } from '@steward/service-kit';
+import type { BusMessageOf, OutboundContent } from '@steward/contracts';
+import { appendAudit, tell, type Db, type Trx } from '@steward/postgres';
+import { fenced, type ClaimedTurn } from './claim-turn.ts';
+import type { AgentTables } from './database.ts';
+
+/** How a turn came out: what it says (null: nothing) and one word for the audit log. */
+export type TurnResult = {
+  status: 'done' | 'failed';
+  outcome: string;
+  answer: OutboundContent | null;
+  detail?: Record<string, unknown>;
+};
+
+/**
+ * Ends a turn: status, answer, transcript and audit entry in one transaction. Returns false, with no effect at all,
+ * when this process has lost the turn to another one: the fence is checked first, under the row's lock.
+ */
+export async function endTurn(
+  o: { db: Db<AgentTables>; now: () => Date },
+  turn: ClaimedTurn,
+  result: TurnResult,
+): Promise<boolean> {
+  return o.db.transaction().execute(async (trx) => {
+    const { numUpdatedRows } = await fenced(trx, turn)
+      .set({ status: result.status, outcome: result.outcome, lease_until: null, ended_at: sql`now()` })
+      .executeTakeFirst();
+    if (numUpdatedRows !== 1n) return false;
+    const outboundMessageId = result.answer ? await say(trx, turn, result.answer, o.now()) : null;
+    await appendAudit(trx, 'agent-core', [
+      {
+        kind: 'turn.ended',
+        outcome: result.outcome,
+        correlationId: turn.correlationId,
+        environment: turn.environment,
+        robotCode: turn.robotCode,
+        conversationId: turn.conversationId,
+        actor: turn.inbound.requester,
+        subjectId: turn.id,
+        detail: {
+          ...result.detail,
+          lane: turn.lane,
+          sequence: turn.sequence,
+          attempt: turn.attempt,
+          outboundMessageId,
+        },
+      },
+    ]);
+    return true;
+  });
+}
+
+/** Asks outbound-sender to answer where the question was asked, after the previous answer of the same lane. */
+async function say(trx: Trx<AgentTables>, turn: ClaimedTurn, content: OutboundContent, now: Date): Promise<string> {
+  const place = { robot_code: turn.robotCode, conversation_id: turn.conversationId };
+  const outboundMessageId = newId();
+  const previous = await trx
+    .selectFrom('outbound_tail')
+    .select('outbound_message_id')
+    .where('robot_code', '=', place.robot_code)
+    .where('conversation_id', '=', place.conversation_id)
+    .where('lane', '=', turn.lane)
+    .executeTakeFirst();
+  await trx
+    .insertInto('outbound_tail')
+    .values({ ...place, lane: turn.lane, outbound_message_id: outboundMessageId })
+    .onConflict((oc) =>
+      oc.columns(['robot_code', 'conversation_id', 'lane']).doUpdateSet({ outbound_message_id: outboundMessageId }),
+    )
+    .execute();
+  await trx
+    .insertInto('transcript')
+    .values({
+      ...place,
+      turn_id: turn.id,
+      speaker: 'robot',
+      sequence: turn.sequence,
+      name: 'steward',
+      text: content.text,
+    })
+    .execute();
+  const message = toOutboundRequested({
+    turn,
+    content,
+    outboundMessageId,
+    after: previous?.outbound_message_id ?? null,
+    now,
+  });
+  await tell(trx, [{ subjectId: outboundMessageId, message }]);
+  return outboundMessageId;
+}
+
+function toOutboundRequested(o: {
+  turn: ClaimedTurn;
+  content: OutboundContent;
+  outboundMessageId: string;
+  after: string | null;
+  now: Date;
+}): BusMessageOf<'outbound.requested.v1'> {
+  const { inbound } = o.turn;
+  return {
+    type: 'outbound.requested.v1',
+    id: newId(),
+    correlationId: o.turn.correlationId,
+    causationId: inbound.inboundEventId,
+    occurredAt: o.now.toISOString(),
+    body: {
+      outboundMessageId: o.outboundMessageId,
+      afterOutboundMessageId: o.after,
+      environment: o.turn.environment,
+      lane: o.turn.lane,
+      target: {
+        kind: 'reply',
+        conversation: inbound.conversation,
+        staffId: inbound.requester.staffId,
+        replyAddress: inbound.replyAddress,
+      },
+      content: o.content,
+    },
+  };
+}

@@ -1,0 +1,90 @@
+import { sql } from 'kysely';
+import { newId } from '@steward/service-kit';
+import type { BusMessageOf, InboundReceived } from '@steward/contracts';
+import { recordOnce, tell, type Db, type Trx } from '@steward/postgres';
+import type { AgentTables } from './database.ts';
+import { laneOf, parseCommand } from './parse-command.ts';
+
+/**
+ * Records an inbound event as a queued turn with its line of transcript, and tells the adapter that it is held here.
+ * A bus message that was recorded before is answered with its receipt again and has no other effect.
+ */
+export async function recordInbound(
+  o: { db: Db<AgentTables>; now: () => Date },
+  received: InboundReceived,
+): Promise<void> {
+  await o.db.transaction().execute(async (trx) => {
+    if (await recordOnce(trx, received.id)) await recordTurn(trx, received);
+    await tell(trx, [{ subjectId: received.body.inboundEventId, message: toInboundSettled(received, o.now()) }]);
+  });
+}
+
+async function recordTurn(trx: Trx<AgentTables>, { body, correlationId }: InboundReceived): Promise<void> {
+  const { conversation, content, requester, sequence } = body;
+  const place = { robot_code: conversation.robotCode, conversation_id: conversation.conversationId };
+  const turnId = newId();
+  // The row lock serialises the recording of one conversation, so that the watermark below misses no number.
+  await trx
+    .insertInto('conversation')
+    .values({ ...place, kind: conversation.kind })
+    .onConflict((oc) => oc.columns(['robot_code', 'conversation_id']).doUpdateSet({ kind: conversation.kind }))
+    .execute();
+  await trx
+    .insertInto('turn')
+    .values({
+      ...place,
+      id: turnId,
+      inbound_event_id: body.inboundEventId,
+      sequence,
+      lane: content.kind === 'text' ? laneOf(parseCommand(content.text)) : 'answer',
+      status: 'queued',
+      correlation_id: correlationId,
+      inbound: JSON.stringify(body),
+    })
+    .execute();
+  if (content.kind === 'text') {
+    await trx
+      .insertInto('transcript')
+      .values({ ...place, turn_id: turnId, speaker: 'person', sequence, name: requester.nick, text: content.text })
+      .execute();
+  }
+  await advanceWatermark(trx, place);
+}
+
+type Place = { robot_code: string; conversation_id: string };
+
+/**
+ * Moves `recorded_through` over every number that now follows without a gap. Numbers come from the adapter without
+ * gaps, but not always in order: what is ahead of a missing number waits (`gap_since` says since when).
+ */
+export async function advanceWatermark(trx: Trx<AgentTables>, place: Place): Promise<void> {
+  await sql`
+    with ahead as (
+      select sequence, sequence - row_number() over (order by sequence) as run
+      from agent_core.turn t
+      where (robot_code, conversation_id) = (${place.robot_code}, ${place.conversation_id})
+        and sequence > (select recorded_through from agent_core.conversation
+                        where (robot_code, conversation_id) = (${place.robot_code}, ${place.conversation_id}))
+    ), reached as (
+      select max(sequence) filter (where run = c.recorded_through) as through, count(*) as total,
+        count(*) filter (where run = c.recorded_through) as in_order
+      from ahead, agent_core.conversation c
+      where (c.robot_code, c.conversation_id) = (${place.robot_code}, ${place.conversation_id})
+    )
+    update agent_core.conversation c set
+      recorded_through = coalesce(reached.through, c.recorded_through),
+      gap_since = case when reached.total > reached.in_order then coalesce(c.gap_since, now()) end
+    from reached
+    where (c.robot_code, c.conversation_id) = (${place.robot_code}, ${place.conversation_id})`.execute(trx);
+}
+
+function toInboundSettled(received: InboundReceived, now: Date): BusMessageOf<'inbound.settled.v1'> {
+  return {
+    type: 'inbound.settled.v1',
+    id: newId(),
+    correlationId: received.correlationId,
+    causationId: received.id,
+    occurredAt: now.toISOString(),
+    body: { inboundEventId: received.body.inboundEventId },
+  };
+}

@@ -1,0 +1,125 @@
+import { AppError, describeError, type Logger } from '@steward/service-kit';
+import { maxOutboundTextLength, type OutboundContent } from '@steward/contracts';
+import type { Db } from '@steward/postgres';
+import { answerCommand, type CommandFacts } from './answer-command.ts';
+import type { AskModel } from './ask-model.ts';
+import type { ClaimedTurn } from './claim-turn.ts';
+import type { AgentTables } from './database.ts';
+import type { TurnResult } from './end-turn.ts';
+import { judgeAccess, type Access, type Directory } from './judge-access.ts';
+import { parseCommand } from './parse-command.ts';
+import { refuseOnce } from './refuse-once.ts';
+import { texts, type Language } from './texts.ts';
+
+export type TurnContext = {
+  db: Db<AgentTables>;
+  log: Logger;
+  directory: Directory;
+  language: Language;
+  /** Null when no model is configured. */
+  askModel: AskModel | null;
+  facts: CommandFacts;
+};
+
+/** A turn that crashed or failed this often is given up; the person is told. */
+const maxAttempts = 5;
+
+/**
+ * One turn from claim to answer. A new, a crashed and a resumed turn enter by this same door. It decides and asks, but
+ * writes nothing that counts: whatever it returns takes effect in `endTurn`, once, if the turn is still ours.
+ */
+export async function runTurn(context: TurnContext, turn: ClaimedTurn, signal: AbortSignal): Promise<TurnResult> {
+  if (turn.attempt > maxAttempts) return giveUp(context, turn, 'CRASHED_TOO_OFTEN');
+  const access = judgeAccess(context.directory, turn.inbound);
+  if (access.verdict === 'deny') return refuse(context, turn, access.reason);
+  try {
+    return await answer(context, turn, access, signal);
+  } catch (error) {
+    context.log.warn('turn.attempt.failed', { turnId: turn.id, attempt: turn.attempt, error });
+    if (signal.aborted || turn.attempt < maxAttempts) throw error;
+    return giveUp(context, turn, describeError(error).code);
+  }
+}
+
+async function answer(
+  context: TurnContext,
+  turn: ClaimedTurn,
+  access: Access & { verdict: 'allow' },
+  signal: AbortSignal,
+): Promise<TurnResult> {
+  const { language } = context;
+  const { content } = turn.inbound;
+  switch (content.kind) {
+    case 'quota_notice':
+      // The platform cut us off for the month: people who run this must know, and there is nobody to answer.
+      context.log.error('platform.quota.exhausted', { robotCode: turn.robotCode, text: content.text });
+      return { status: 'done', outcome: 'quota_notice', answer: null };
+    case 'unsupported':
+      return say('unsupported', texts.unsupported[language](content.msgtype));
+    case 'text': {
+      const parsed = parseCommand(content.text);
+      if (parsed.kind === 'command') {
+        return say(`command.${parsed.name}`.slice(0, 60), await answerCommand(context, turn, access, parsed.name));
+      }
+      if (parsed.text === '' && content.attachments === 0)
+        return say('command.help', texts.help[language](context.askModel !== null));
+      if (parsed.text === '') return say('unsupported', texts.unsupported[language]('picture'));
+      const result = await answerWords(context, turn, signal);
+      return content.attachments > 0 ? withNote(result, texts.picturesIgnored[language]) : result;
+    }
+    default:
+      return content satisfies never;
+  }
+}
+
+/** Words go to the model; when there is none, or it does not answer in time, that is said instead of silence. */
+async function answerWords(context: TurnContext, turn: ClaimedTurn, signal: AbortSignal): Promise<TurnResult> {
+  if (context.askModel === null) return say('no_model', texts.noModel[context.language]);
+  try {
+    const reply = await context.askModel(turn, signal);
+    return { ...say('model', reply.text), detail: { model: reply.model, promptHash: reply.promptHash } };
+  } catch (error) {
+    if (signal.aborted || !(error instanceof AppError)) throw error;
+    context.log.warn('model.unavailable', { turnId: turn.id, error });
+    return { ...say('model_unavailable', texts.modelAway[context.language]), detail: { code: error.code } };
+  }
+}
+
+/** An unknown room or person gets one polite refusal, audited; after that nothing but audit entries. */
+async function refuse(
+  context: TurnContext,
+  turn: ClaimedTurn,
+  reason: (Access & { verdict: 'deny' })['reason'],
+): Promise<TurnResult> {
+  const { conversation, requester } = turn.inbound;
+  const detail = { reason };
+  const speaksHere = reason === 'unknown_room' || reason === 'unknown_person';
+  if (!speaksHere || !(await refuseOnce(context.db, turn)))
+    return { status: 'done', outcome: 'refused_silently', answer: null, detail };
+  const text =
+    conversation.kind === 'group'
+      ? texts.unknownRoom[context.language](conversation.conversationId)
+      : texts.unknownPerson[context.language](requester.staffId ?? texts.none[context.language]);
+  return { ...say('refused', text), detail };
+}
+
+function giveUp(context: TurnContext, turn: ClaimedTurn, code: string): TurnResult {
+  context.log.error('turn.failed', { turnId: turn.id, code });
+  const text = texts.turnFailed[context.language](turn.correlationId.slice(-8));
+  return { status: 'failed', outcome: 'failed', answer: toMarkdown(text), detail: { code } };
+}
+
+const say = (outcome: string, text: string): TurnResult => ({ status: 'done', outcome, answer: toMarkdown(text) });
+
+const withNote = (result: TurnResult, note: string): TurnResult =>
+  result.answer === null ? result : { ...result, answer: toMarkdown(`${result.answer.text}\n\n${note}`) };
+
+/** The title is what a phone shows in the list of chats. */
+function toMarkdown(text: string): OutboundContent {
+  const title = text.split('\n', 1)[0]?.slice(0, 60).trim();
+  return {
+    kind: 'markdown',
+    title: title === undefined || title === '' ? 'Steward' : title,
+    text: text.slice(0, maxOutboundTextLength),
+  };
+}

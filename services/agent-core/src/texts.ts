@@ -1,0 +1,89 @@
+/** Everything Steward says by itself, in the languages it speaks. A missing translation does not compile. */
+export type Language = 'zh' | 'en';
+
+export const texts = {
+  help: {
+    zh: (model: boolean) =>
+      [
+        '我是 Steward，运维助手。可以这样问我：',
+        '- /help 这段说明',
+        '- /ping 我还在吗',
+        '- /whoami 我看到的你是谁',
+        '- /room 这个群的编号和配置',
+        '- /status 我现在的状态',
+        model
+          ? '- 其他任何话：我会直接回答。'
+          : '- 其他任何话：尚未配置模型，请管理员在 config/steward.yaml 里填写 model。',
+      ].join('\n'),
+    en: (model: boolean) =>
+      [
+        'I am Steward, the assistant of this operations team. You can ask me:',
+        '- /help this text',
+        '- /ping am I still there',
+        '- /whoami who you are to me',
+        '- /room the id and settings of this room',
+        '- /status how I am doing',
+        model
+          ? '- anything else: I answer in plain words.'
+          : '- anything else: no model is configured yet; an administrator can add `model` to config/steward.yaml.',
+      ].join('\n'),
+  },
+  ping: { zh: 'pong，我在。', en: 'pong, I am here.' },
+  unknownCommand: {
+    zh: (name: string) => `我不认识命令 /${name}。发送 /help 查看可用命令。`,
+    en: (name: string) => `I do not know the command /${name}. Send /help for the ones I know.`,
+  },
+  noModel: {
+    zh: '还没有配置模型，所以我只能回答命令（发送 /help）。管理员可以在 config/steward.yaml 的 model 里填写 baseUrl、name 和 apiKeyFile，然后重启 agent-core。',
+    en: 'No model is configured, so I can only answer commands (send /help). An administrator can set baseUrl, name and apiKeyFile under `model` in config/steward.yaml and restart agent-core.',
+  },
+  modelAway: {
+    zh: '模型现在没有回应，请稍后再试。命令（/help）不受影响。',
+    en: 'The model does not answer right now; please try again later. Commands (/help) still work.',
+  },
+  unsupported: {
+    zh: (msgtype: string) => `我还看不懂这种消息（${msgtype}），请发送文字。`,
+    en: (msgtype: string) => `I cannot read this kind of message yet (${msgtype}); please send text.`,
+  },
+  picturesIgnored: {
+    zh: '（我还看不了图片，只读了文字。）',
+    en: '(I cannot read pictures yet; I read only the text.)',
+  },
+  turnFailed: {
+    zh: (reference: string) => `处理这条消息时出错了，已记录。请再试一次；若仍失败，请把编号 ${reference} 交给管理员。`,
+    en: (reference: string) =>
+      `Something went wrong with this request; it is recorded. Please try again, and if it fails again give ${reference} to an administrator.`,
+  },
+  unknownRoom: {
+    zh: (room: string) =>
+      `这个群还没有登记，所以我不在这里回答。请管理员把群编号 ${room} 加入 config/steward.yaml 的 rooms。`,
+    en: (room: string) =>
+      `This room is not registered, so I do not answer here. An administrator can add the room id ${room} to rooms in config/steward.yaml.`,
+  },
+  unknownPerson: {
+    zh: (staffId: string) =>
+      `我还不认识你，所以不能在单聊里回答。请管理员把员工编号 ${staffId} 加入 config/steward.yaml 的 people。`,
+    en: (staffId: string) =>
+      `I do not know you yet, so I do not answer in a single chat. An administrator can add the staff id ${staffId} to people in config/steward.yaml.`,
+  },
+  whoami: {
+    zh: (o: { nick: string; staffId: string; roles: string }) =>
+      `你是 ${o.nick}\n- 员工编号：${o.staffId}\n- 角色：${o.roles}`,
+    en: (o: { nick: string; staffId: string; roles: string }) =>
+      `You are ${o.nick}\n- staff id: ${o.staffId}\n- roles: ${o.roles}`,
+  },
+  room: {
+    zh: (o: { place: string; id: string; robot: string; environment: string }) =>
+      `这里是 ${o.place}\n- 会话编号：${o.id}\n- 机器人：${o.robot}\n- 环境：${o.environment}`,
+    en: (o: { place: string; id: string; robot: string; environment: string }) =>
+      `This is ${o.place}\n- conversation id: ${o.id}\n- robot: ${o.robot}\n- environment: ${o.environment}`,
+  },
+  status: {
+    zh: (o: { version: string; clock: string; waiting: number; unsettled: number; model: string }) =>
+      `一切正常\n- 版本：${o.version}\n- 时间：${o.clock}\n- 排队中的请求：${o.waiting}\n- 未确认的回复：${o.unsettled}\n- 模型：${o.model}`,
+    en: (o: { version: string; clock: string; waiting: number; unsettled: number; model: string }) =>
+      `All is well\n- version: ${o.version}\n- time: ${o.clock}\n- requests waiting: ${o.waiting}\n- answers not confirmed: ${o.unsettled}\n- model: ${o.model}`,
+  },
+  none: { zh: '无', en: 'none' },
+  notConfigured: { zh: '未配置', en: 'not configured' },
+} as const;

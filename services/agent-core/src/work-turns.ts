@@ -1,0 +1,92 @@
+import { sql } from 'kysely';
+import { createLoop, type Logger, type Loop, type Metrics } from '@steward/service-kit';
+import { claimTurn, fenced, leaseSeconds, renewLease, type ClaimedTurn } from './claim-turn.ts';
+import { endTurn, type TurnResult } from './end-turn.ts';
+import { runTurn, type TurnContext } from './run-turn.ts';
+
+/** Turns worked on at once in this process. A conversation holds at most one for each lane. */
+const concurrency = 4;
+/** Finds turns whose wake-up was lost and leases that ran out. */
+const tickMs = 500;
+
+/** The worker: claims, runs and ends turns, as many at once as it may, in as many replicas as there are. */
+export function createTurnWorker(
+  o: TurnContext & { now: () => Date; log: Logger; metrics: Metrics; onEnded: () => void },
+): Loop {
+  const ended = o.metrics.counter('steward_turn_ended_total', 'Turns by how they came out', ['outcome']);
+  const lost = o.metrics.counter(
+    'steward_turn_lost_total',
+    'Turns that another process took over while this one worked',
+    [],
+  );
+  const duration = o.metrics.histogram('steward_turn_seconds', 'From recording to the end of a turn', ['lane']);
+  return createLoop({
+    name: 'turns',
+    idleMs: tickMs,
+    concurrency,
+    log: o.log,
+    run: async (stopping) => {
+      const turn = await claimTurn(o.db);
+      if (turn === null) return 'idle';
+      const started = performance.now();
+      const result = await underLease(o, turn, stopping, (signal) => runTurn(o, turn, signal));
+      if (result === 'postponed') return 'more';
+      const ours = await endTurn(o, turn, result);
+      if (ours) {
+        ended.inc({ outcome: result.outcome.split('.')[0] ?? result.outcome });
+        duration.observe({ lane: turn.lane }, (performance.now() - started) / 1_000);
+        o.onEnded();
+      } else {
+        lost.inc();
+      }
+      o.log.info(ours ? 'turn.ended' : 'turn.lost', {
+        turnId: turn.id,
+        correlationId: turn.correlationId,
+        sequence: turn.sequence,
+        lane: turn.lane,
+        attempt: turn.attempt,
+        outcome: result.outcome,
+        durationMs: Math.round(performance.now() - started),
+      });
+      return 'more';
+    },
+  });
+}
+
+/**
+ * Runs the work of a turn while its lease is renewed. The signal aborts when the lease is lost or the process stops.
+ * An attempt that fails is put back to be tried again soon.
+ */
+async function underLease(
+  o: TurnContext,
+  turn: ClaimedTurn,
+  stopping: AbortSignal,
+  work: (signal: AbortSignal) => Promise<TurnResult>,
+): Promise<TurnResult | 'postponed'> {
+  const lease = new AbortController();
+  const timer = setInterval(
+    () => {
+      renewLease(o.db, turn)
+        .then((kept) => {
+          if (!kept) lease.abort();
+        })
+        .catch((error: unknown) => o.log.warn('turn.lease.unrenewed', { turnId: turn.id, error }));
+    },
+    (leaseSeconds * 1_000) / 3,
+  );
+  try {
+    return await work(AbortSignal.any([stopping, lease.signal]));
+  } catch {
+    // Logged where it happened. When this process stops, the turn goes back at once, for another to take.
+    await postpone(o, turn, stopping.aborted ? 0 : turn.attempt);
+    return 'postponed';
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+async function postpone(o: TurnContext, turn: ClaimedTurn, delaySeconds: number): Promise<void> {
+  await fenced(o.db, turn)
+    .set({ status: 'queued', lease_until: null, next_attempt_at: sql`now() + ${delaySeconds} * interval '1 s'` })
+    .execute();
+}

@@ -1,0 +1,56 @@
+import type { AttemptOutcome } from './database.ts';
+
+/** What becomes of an outbound message after an attempt. */
+export type Next =
+  | { kind: 'next_part' }
+  | { kind: 'end'; ending: 'accepted' | 'failed' | 'unknown'; reason: string | null }
+  | { kind: 'again'; delayMs: number; sessionGone: boolean };
+
+/** What could not be sent for this long is given up as failed: an outage delays answers, it does not lose them. */
+const giveUpAfterMs = 6 * 60 * 60_000;
+const maxDelayMs = 5 * 60_000;
+/** An answer that may have arrived is sent once more, marked as a possible repeat; a second unknown is left to people. */
+const maxUnknown = 1;
+
+/**
+ * Decides from the outcome of an attempt alone. `repeatable`: the platform itself drops a repeat (msgUuid of a custom
+ * robot), so that an unknown outcome may be tried again freely. `random` in [0, 1) spreads the delays (full jitter).
+ */
+export function decideNext(o: {
+  outcome: AttemptOutcome;
+  code: string | null;
+  attemptCount: number;
+  ageMs: number;
+  unknownCount: number;
+  lastPart: boolean;
+  repeatable: boolean;
+  retryAfterMs: number | null;
+  random: number;
+}): Next {
+  const reason = o.code ?? o.outcome;
+  switch (o.outcome) {
+    case 'accepted':
+      return o.lastPart ? { kind: 'end', ending: 'accepted', reason: null } : { kind: 'next_part' };
+    case 'permanent':
+    case 'invalid':
+      return { kind: 'end', ending: 'failed', reason };
+    case 'session_gone':
+      return { kind: 'again', delayMs: 0, sessionGone: true };
+    case 'unknown':
+      if (!o.repeatable && o.unknownCount > maxUnknown) return { kind: 'end', ending: 'unknown', reason };
+      return o.ageMs > giveUpAfterMs ? { kind: 'end', ending: 'unknown', reason } : again(o);
+    case 'retryable':
+      return o.ageMs > giveUpAfterMs ? { kind: 'end', ending: 'failed', reason } : again(o);
+    default:
+      return o.outcome satisfies never;
+  }
+}
+
+function again(o: { attemptCount: number; retryAfterMs: number | null; random: number }): Next {
+  const ceilingMs = Math.min(maxDelayMs, 1_000 * 2 ** Math.min(o.attemptCount, 10));
+  return {
+    kind: 'again',
+    delayMs: Math.round(Math.max(o.retryAfterMs ?? 0, ceilingMs * o.random)),
+    sessionGone: false,
+  };
+}

@@ -1,0 +1,43 @@
+import { sql } from 'kysely';
+import { newId } from '@steward/service-kit';
+import type { BusMessageOf, OutboundEnding } from '@steward/contracts';
+import { appendAudit, tell, type Trx } from '@steward/postgres';
+import type { SenderTables } from './database.ts';
+
+export type Ended = {
+  id: string;
+  status: OutboundEnding;
+  reason: string | null;
+  attempt_count: number;
+  correlation_id: string;
+};
+
+/** Ends an outbound message for good, audits it and tells agent-core. */
+export async function endOutbound(trx: Trx<SenderTables>, ended: Ended, now: Date): Promise<void> {
+  await trx
+    .updateTable('outbound_message')
+    .set({ status: ended.status, reason: ended.reason, lease_until: null, ended_at: sql`now()` })
+    .where('id', '=', ended.id)
+    .execute();
+  await appendAudit(trx, 'outbound-sender', [
+    {
+      kind: 'outbound.ended',
+      outcome: ended.status,
+      correlationId: ended.correlation_id,
+      subjectId: ended.id,
+      detail: { reason: ended.reason, attempts: ended.attempt_count },
+    },
+  ]);
+  await tell(trx, [{ subjectId: ended.id, message: toOutboundSettled({ ...ended, now }) }]);
+}
+
+export function toOutboundSettled(ended: Ended & { now: Date }): BusMessageOf<'outbound.settled.v1'> {
+  return {
+    type: 'outbound.settled.v1',
+    id: newId(),
+    correlationId: ended.correlation_id,
+    causationId: ended.id,
+    occurredAt: ended.now.toISOString(),
+    body: { outboundMessageId: ended.id, ending: ended.status, reason: ended.reason, attempts: ended.attempt_count },
+  };
+}

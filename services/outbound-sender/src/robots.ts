@@ -1,0 +1,53 @@
+import { readSecretFile, type StewardConfig } from '@steward/service-kit';
+import { createTokenSource, type RobotApp, type SessionWebhookRule } from '@steward/dingtalk';
+
+/** The robots that can send, with their credentials, by robotCode and (custom robots) by name. */
+export type SenderRobots = {
+  byCode: ReadonlyMap<string, { app: RobotApp; rule: SessionWebhookRule }>;
+  customRobots: ReadonlyMap<string, { accessToken: string; secret: string | null }>;
+  /** The sends a budget allows in a minute. */
+  perMinuteOf: (budget: string) => number;
+};
+
+/** For a budget whose robot is no longer configured: its messages end as permanent failures, slowly. */
+const unknownBudgetPerMinute = 60;
+
+export function loadSenderRobots(config: StewardConfig, secretsDir: string): SenderRobots {
+  const { apiUrl, sessionWebhookHosts } = config.dingtalk;
+  const perMinute = new Map([
+    ...config.robots.map(({ code, sendsPerMinute }): [string, number] => [`robot ${code}`, sendsPerMinute]),
+    ...config.customRobots.map(({ name, sendsPerMinute }): [string, number] => [
+      `custom_robot ${name}`,
+      sendsPerMinute,
+    ]),
+  ]);
+  return {
+    byCode: new Map(
+      config.robots.map((robot) => {
+        const appSecret = readSecretFile(secretsDir, robot.appSecretFile);
+        const app = { robotCode: robot.code, tokens: createTokenSource({ apiUrl, appKey: robot.appKey, appSecret }) };
+        const rule = {
+          hosts: sessionWebhookHosts,
+          httpHosts: robot.environment === 'test' ? plainHttpHosts(config) : [],
+        };
+        return [robot.code, { app, rule }];
+      }),
+    ),
+    customRobots: new Map(
+      config.customRobots.map((robot) => [
+        robot.name,
+        {
+          accessToken: readSecretFile(secretsDir, robot.accessTokenFile),
+          secret: robot.secretFile === undefined ? null : readSecretFile(secretsDir, robot.secretFile),
+        },
+      ]),
+    ),
+    perMinuteOf: (budget) => perMinute.get(budget) ?? unknownBudgetPerMinute,
+  };
+}
+
+/** A simulator speaks plain http; only robots of environment test may be answered there. */
+function plainHttpHosts({ dingtalk }: StewardConfig): string[] {
+  const url = new URL(dingtalk.oapiUrl);
+  return url.protocol === 'http:' ? [url.host] : [];
+}

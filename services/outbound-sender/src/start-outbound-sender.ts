@@ -1,0 +1,125 @@
+import {
+  addErrorRoutes,
+  createHttpApp,
+  createLifecycle,
+  createLoop,
+  createMetrics,
+  listen,
+  type Logger,
+  type Metrics,
+  type SealKeys,
+  type ServeFlags,
+  type StewardConfig,
+} from '@steward/service-kit';
+import type { Bus } from '@steward/bus';
+import { createApiClient } from '@steward/dingtalk';
+import { assertMigrated, createRelay, type Database } from '@steward/postgres';
+import { closeAbandoned } from './close-attempt.ts';
+import type { SenderTables } from './database.ts';
+import { deliverNext, type DeliverContext } from './deliver.ts';
+import { recordOutbound } from './record-outbound.ts';
+import { loadSenderRobots } from './robots.ts';
+import { createSend } from './send-by-path.ts';
+
+export type OutboundSenderOptions = {
+  config: StewardConfig;
+  secretsDir: string;
+  replyKeys: SealKeys;
+  database: Database<SenderTables>;
+  connectBus: (metrics: Metrics) => Promise<Bus>;
+  log: Logger;
+  flags: ServeFlags;
+};
+
+/** Sends under way at once in this process. */
+const concurrency = 4;
+/** Finds what a lost wake-up, a spent budget or a retry left for later. */
+const tickMs = 200;
+const repeatMarks = { zh: '（可能重复）', en: '(possibly a repeat)' };
+
+/** Starts outbound-sender: record what is asked for, deliver it, tell how it ended. Resolves when it is serving. */
+export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ url: string; stop(): Promise<void> }> {
+  const { log, config } = o;
+  const { db } = o.database;
+  const now = () => new Date();
+  const metrics = createMetrics('outbound-sender');
+  const lifecycle = createLifecycle({ log, graceMs: 12_000 });
+  lifecycle.add('database', () => o.database.close());
+  try {
+    await assertMigrated(db);
+    const bus = await o.connectBus(metrics);
+    lifecycle.add('bus', () => bus.close());
+
+    const relay = createRelay({ db, bus, log, metrics });
+    relay.start();
+    lifecycle.add('relay', () => relay.stop());
+
+    const robots = loadSenderRobots(config, o.secretsDir);
+    const breakerOpen = metrics.gauge('steward_breaker_open', '1 while calls are held back', ['name']);
+    const context: DeliverContext = {
+      db,
+      log,
+      metrics,
+      now,
+      random: Math.random,
+      limits: robots,
+      onEnded: () => relay.wake(),
+      send: createSend({
+        api: createApiClient(config.dingtalk),
+        robots,
+        replyKeys: o.replyKeys,
+        repeatMark: repeatMarks[config.language],
+        onBreakerChange: (name, state) => {
+          breakerOpen.set({ name }, state === 'open' ? 1 : 0);
+          log.warn('breaker.changed', { name, state });
+        },
+      }),
+    };
+    const deliveries = createLoop({
+      name: 'deliveries',
+      idleMs: tickMs,
+      concurrency,
+      log,
+      run: () => deliverNext(context),
+    });
+    deliveries.start();
+    lifecycle.add('deliveries', () => deliveries.stop());
+
+    const takeover = createLoop({
+      name: 'abandoned attempts',
+      idleMs: 5_000,
+      log,
+      run: async () => {
+        const count = await closeAbandoned(context);
+        if (count > 0) {
+          log.warn('delivery.abandoned', { count });
+          deliveries.wake();
+          relay.wake();
+        }
+        return 'idle';
+      },
+    });
+    takeover.start();
+    lifecycle.add('takeover', () => takeover.stop());
+
+    await bus.consume('outbound-sender.requests.v1', async (message) => {
+      if (message.type !== 'outbound.requested.v1') return;
+      await recordOutbound({ db, now }, message);
+      deliveries.wake();
+      relay.wake();
+    });
+
+    const readiness = async () => ({
+      database: await o.database.check(),
+      bus: { ok: bus.isReady() },
+    });
+    const app = createHttpApp({ log, metrics, readiness });
+    addErrorRoutes(app, log);
+    const server = await listen(app, o.flags);
+    lifecycle.add('http', () => server.close());
+    return { url: server.url, stop: () => lifecycle.stop() };
+  } catch (error) {
+    await lifecycle.stop();
+    throw error;
+  }
+}
