@@ -6,7 +6,10 @@ import type { Logger } from './logger.ts';
 /** A piece of work that is repeated: due rows, the outbox, expired approvals. */
 export type Loop = {
   start(): void;
-  /** There may be work: run now instead of after the idle time. Never lost, even while a run is in hand. */
+  /**
+   * There may be work: run now instead of after the idle time. Wakes one of the lanes (a lane that finds more goes on by
+   * itself). Never lost: when none is asleep, those in hand look once more before they rest.
+   */
   wake(): void;
   /** Starts no further run and waits for those in hand; their signal is aborted so that they can end early. */
   stop(): Promise<void>;
@@ -71,7 +74,8 @@ export function createLoop(options: LoopOptions): Loop {
     },
     wake() {
       wakes += 1;
-      for (const wakeUp of [...sleepers]) wakeUp();
+      const [wakeUp] = sleepers;
+      wakeUp?.();
     },
     async stop() {
       stopping.abort();

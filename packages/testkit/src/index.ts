@@ -1,1 +1,10 @@
-export {};
+export { createTestDatabase, databaseRoles } from './test-database.ts';
+export type { DatabaseRole, TestDatabase } from './test-database.ts';
+export { createTestVhost } from './test-vhost.ts';
+export type { TestVhost } from './test-vhost.ts';
+export { startProcess, stopAllProcesses } from './start-process.ts';
+export type { ProcessEnd, TestProcess } from './start-process.ts';
+export { createTcpProxy, withTcpProxy } from './tcp-proxy.ts';
+export type { TcpProxy } from './tcp-proxy.ts';
+export { waitUntil } from './wait-until.ts';
+export type { WaitOptions } from './wait-until.ts';

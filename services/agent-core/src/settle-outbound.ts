@@ -1,4 +1,5 @@
 import type { BusMessageOf } from '@steward/contracts';
+import type { Logger, Metrics } from '@steward/service-kit';
 import { appendAudit, closeTold, postponeTold, recordOnce, type Db } from '@steward/postgres';
 import type { AgentTables } from './database.ts';
 
@@ -11,13 +12,16 @@ export async function postponeOutbound(
 }
 
 /** The outbound message has ended: the request is closed and its ending audited, once. */
-export async function settleOutbound(db: Db<AgentTables>, settled: BusMessageOf<'outbound.settled.v1'>): Promise<void> {
+export async function settleOutbound(
+  o: { db: Db<AgentTables>; log: Logger; metrics: Metrics },
+  settled: BusMessageOf<'outbound.settled.v1'>,
+): Promise<void> {
   const { outboundMessageId, ending, reason, attempts } = settled.body;
-  await db.transaction().execute(async (trx) => {
-    if (!(await recordOnce(trx, settled.id))) return;
+  const closed = await o.db.transaction().execute(async (trx) => {
+    if (!(await recordOnce(trx, settled.id))) return 0;
     const closed = await closeTold(trx, { types: ['outbound.requested.v1'], subjectIds: [outboundMessageId] });
     // The sender repeats its last word when it is asked again; only the first one closes anything.
-    if (closed === 0) return;
+    if (closed === 0) return 0;
     await appendAudit(trx, 'agent-core', [
       {
         kind: 'outbound.settled',
@@ -27,5 +31,20 @@ export async function settleOutbound(db: Db<AgentTables>, settled: BusMessageOf<
         detail: { reason, attempts },
       },
     ]);
+    return closed;
   });
+  if (closed === 0) return;
+  o.metrics
+    .counter('steward_outbound_settled_total', 'Outbound messages by how they ended', ['ending'])
+    .inc({ ending });
+  // Whatever was not accepted is something that a person may be waiting for.
+  if (ending !== 'accepted') {
+    o.log.error('outbound.not.accepted', {
+      outboundMessageId,
+      correlationId: settled.correlationId,
+      ending,
+      reason,
+      attempts,
+    });
+  }
 }

@@ -75,7 +75,7 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
     });
     await bus.consume('agent-core.outbound.v1', async (message) => {
       if (message.type === 'outbound.recorded.v1') await postponeOutbound(db, message);
-      if (message.type === 'outbound.settled.v1') await settleOutbound(db, message);
+      if (message.type === 'outbound.settled.v1') await settleOutbound({ db, log, metrics }, message);
     });
 
     const readiness = async () => ({
