@@ -1,0 +1,165 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import path from 'node:path';
+import { startAdapter, type AdapterTables } from '@steward/adapter';
+import { startAgentCore, type AgentTables } from '@steward/agent-core';
+import { createInProcessBus } from '@steward/bus';
+import { createSimulator, type Simulator } from '@steward/dingtalk-simulator';
+import { startOutboundSender, type SenderTables } from '@steward/outbound-sender';
+import { createEmbedded, migrate } from '@steward/postgres';
+import { AppError, createLogger, loadStewardConfig, parseSealKeys, type StewardConfig } from '@steward/service-kit';
+import { buildDemoCard, buildDemoWorld } from '@steward/stack-setup';
+
+export type Demo = {
+  card: ReturnType<typeof buildDemoCard>;
+  simulator: Simulator;
+  stop(): Promise<void>;
+};
+
+export type DemoOptions = {
+  /** Where the database, the secrets and demo.json live. */
+  folder: string;
+  configPath: string;
+  promptsDir: string;
+  /** 0 takes any free port. */
+  ports: { adapter: number; agentCore: number; outboundSender: number; simulator: number };
+  writeLog: (line: string) => void;
+};
+
+/**
+ * All of Steward in this process: the three services on PGlite and the in-process bus, and a simulator in DingTalk's
+ * place. The services are the ones that production runs; only their database and bus are other ones.
+ * Rejects with DEMO_RUNNING when another process has the folder: two would corrupt it.
+ */
+export async function startDemo(o: DemoOptions): Promise<Demo> {
+  mkdirSync(path.join(o.folder, 'secrets'), { recursive: true, mode: 0o700 });
+  const unlock = lockFolder(o.folder);
+  const closers: (() => Promise<unknown>)[] = [() => Promise.resolve(unlock())];
+  const stop = async () => {
+    for (const close of closers.reverse()) await close();
+  };
+  try {
+    return await startParts(o, closers, stop);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function startParts(
+  o: DemoOptions,
+  closers: (() => Promise<unknown>)[],
+  stop: () => Promise<void>,
+): Promise<Demo> {
+  const logOf = (service: string) => createLogger({ service, write: o.writeLog });
+  const secretsDir = path.join(o.folder, 'secrets');
+  const settings = loadStewardConfig({ path: o.configPath });
+  const find = (name: string) => readOrMakeSecret(secretsDir, name);
+  for (const robot of settings.robots) find(robot.appSecretFile);
+
+  const simulator = await createSimulator({
+    port: o.ports.simulator,
+    world: buildDemoWorld({ config: settings, find, callbackUrl: 'http://127.0.0.1:1' }),
+  });
+  closers.push(() => simulator.close());
+  const config = pointAtSimulator(settings, simulator.url);
+
+  const embedded = await createEmbedded({ folder: path.join(o.folder, 'postgres') });
+  closers.push(() => embedded.close());
+  await migrate({ db: embedded.database<unknown>({ role: null }).db, log: logOf('migrate') });
+  const bus = createInProcessBus({ log: logOf('bus') });
+  closers.push(() => bus.close());
+  // Each service closes what it was given; the bus is everybody's, so it stays open until all have stopped.
+  const connectBus = () => Promise.resolve({ ...bus, close: () => Promise.resolve() });
+  const replyKeys = parseSealKeys(
+    readOrMakeSecret(secretsDir, 'reply.key', () => `demo:${randomBytes(32).toString('base64')}`),
+  );
+  const version = 'demo';
+  const flags = (port: number) => ({ host: '127.0.0.1', port, logToolCalls: true });
+
+  const outboundSender = await startOutboundSender({
+    config,
+    secretsDir,
+    version,
+    replyKeys,
+    connectBus,
+    log: logOf('outbound-sender'),
+    database: embedded.database<SenderTables>({ schema: 'outbound_sender', role: 'steward_outbound_sender' }),
+    flags: flags(o.ports.outboundSender),
+  });
+  closers.push(() => outboundSender.stop());
+  const agentCore = await startAgentCore({
+    config,
+    secretsDir,
+    promptsDir: o.promptsDir,
+    version,
+    connectBus,
+    log: logOf('agent-core'),
+    database: embedded.database<AgentTables>({ schema: 'agent_core', role: 'steward_agent_core' }),
+    flags: flags(o.ports.agentCore),
+  });
+  closers.push(() => agentCore.stop());
+  const adapter = await startAdapter({
+    config,
+    secretsDir,
+    replyKeys,
+    connectBus,
+    version,
+    requestsPerMinute: 6_000,
+    log: logOf('adapter'),
+    database: embedded.database<AdapterTables>({ schema: 'adapter', role: 'steward_adapter' }),
+    flags: flags(o.ports.adapter),
+  });
+  closers.push(() => adapter.stop());
+
+  simulator.control.setWorld({ apps: buildDemoWorld({ config, find, callbackUrl: adapter.url }).apps });
+  const services = { adapter: adapter.url, agentCore: agentCore.url, outboundSender: outboundSender.url };
+  const urls = { adapterUrl: adapter.url, simulatorUrl: simulator.url, services };
+  const card = buildDemoCard({ config, find, mode: 'embedded', urls });
+  writeFileSync(path.join(o.folder, 'demo.json'), `${JSON.stringify(card, null, 2)}\n`, { mode: 0o600 });
+  return { card, simulator, stop };
+}
+
+function pointAtSimulator(config: StewardConfig, url: string): StewardConfig {
+  return { ...config, dingtalk: { apiUrl: url, oapiUrl: url, sessionWebhookHosts: [new URL(url).host] } };
+}
+
+function readOrMakeSecret(folder: string, name: string, make = () => randomBytes(24).toString('hex')): string {
+  const file = path.join(folder, path.basename(name));
+  if (!existsSync(file)) writeFileSync(file, `${make()}\n`, { mode: 0o600 });
+  return readFileSync(file, 'utf8').trim();
+}
+
+/**
+ * PGlite opens a folder that another process works on, and corrupts it. The lock is a file that is created or not, with
+ * the owner's process id in it; the lock of a process that is gone is taken over.
+ */
+function lockFolder(folder: string): () => void {
+  const file = path.join(folder, 'lock');
+  for (const attempt of [1, 2]) {
+    try {
+      const handle = openSync(file, 'wx', 0o600);
+      writeSync(handle, String(process.pid));
+      closeSync(handle);
+      return () => rmSync(file, { force: true });
+    } catch (cause) {
+      const owner = Number(existsSync(file) ? readFileSync(file, 'utf8') : 0);
+      if (attempt === 2 || isAlive(owner)) {
+        const text = `process ${owner} already works on ${folder}; stop it first (or remove ${file} if it is not Steward)`;
+        throw new AppError('DEMO_RUNNING', text, { retryable: false, cause });
+      }
+      rmSync(file, { force: true });
+    }
+  }
+  throw new AppError('DEMO_RUNNING', `${folder} is locked`, { retryable: false });
+}
+
+function isAlive(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}
