@@ -10,6 +10,10 @@ export PATH := $(CURDIR)/.toolchain/node_modules/.bin:$(PATH)
 TOOLCHAIN := .toolchain/node-$(NODE_VERSION)-pnpm-$(PNPM_VERSION)
 MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages/*/package.json services/*/package.json deploy/demo/package.json)
 # Words of a person go to programs by the environment: no shell reads them.
+# (AS is also make's name for the assembler; only one that a person gave counts.)
+ifeq ($(origin AS),default)
+AS :=
+endif
 export TEXT ROOM AS
 RUN_TESTS := node packages/testkit/src/run-tests.ts
 

@@ -47,7 +47,7 @@ create index outbound_message_leased on outbound_sender.outbound_message (lease_
 comment on column outbound_sender.outbound_message.after_id is 'Waits until that message has ended, so that answers of a conversation keep their order.';
 comment on column outbound_sender.outbound_message.budget is 'Whose send budget it spends: a robot''s or a custom robot''s.';
 comment on column outbound_sender.outbound_message.parts is 'The text as it will be sent, split by bytes; fixed when recorded.';
-comment on column outbound_sender.outbound_message.unknown_count is 'Attempts whose outcome nobody knows: the process died or the answer never came.';
+comment on column outbound_sender.outbound_message.unknown_count is 'Attempts at the part in hand whose outcome nobody knows: the process died or the answer never came.';
 comment on column outbound_sender.outbound_message.session_gone is 'The reply address was refused; the OpenAPI is used instead.';
 
 -- Written before the network is touched, so that a crash leaves evidence: an attempt without ended_at is unknown.

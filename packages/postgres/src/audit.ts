@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { newId, redact } from '@steward/service-kit';
 import type { Environment } from '@steward/contracts';
 import type { DbOrTrx } from './connection.ts';
@@ -45,4 +46,19 @@ export async function appendAudit<T extends OutboxTables>(
       })),
     )
     .execute();
+}
+
+/**
+ * Audits that a service began to work, with the version and the configuration it works by: every later entry of the
+ * service was made under these.
+ */
+export async function auditStart<T extends OutboxTables>(
+  db: DbOrTrx<T>,
+  service: string,
+  o: { version: string; config: unknown },
+): Promise<void> {
+  const configHash = createHash('sha256').update(JSON.stringify(o.config)).digest('hex');
+  await appendAudit(db, service, [
+    { kind: 'service.started', outcome: 'ready', detail: { version: o.version, configHash } },
+  ]);
 }

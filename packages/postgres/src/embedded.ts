@@ -72,7 +72,12 @@ function createEmbeddedPool(o: { pglite: PGlite; gate: Gate; role: string | null
   return {
     async connect() {
       const leave = await o.gate.enter(o.name);
-      await o.pglite.exec(o.role === null ? 'reset role' : `set role ${o.role}`);
+      try {
+        await o.pglite.exec(o.role === null ? 'reset role' : `set role ${o.role}`);
+      } catch (error) {
+        leave();
+        throw error;
+      }
       return createEmbeddedClient(o.pglite, leave);
     },
     end: () => Promise.resolve(),

@@ -3,5 +3,5 @@ export { createEmbedded, serviceRoles, type Embedded, type ServiceRole } from '.
 export { assertMigrated, migrate } from './migrate.ts';
 export { closeTold, postponeTold, recordOnce, tell, type Told } from './outbox.ts';
 export { createRelay, type Publisher } from './relay.ts';
-export { appendAudit, type AuditEntry } from './audit.ts';
+export { appendAudit, auditStart, type AuditEntry } from './audit.ts';
 export type { InboxTables, Json, NullableTimestamp, OutboxTables, Timestamp } from './tables.ts';

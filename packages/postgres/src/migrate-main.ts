@@ -3,11 +3,17 @@ import { z } from 'zod';
 import { createPostgres } from './connection.ts';
 import { migrate } from './migrate.ts';
 
+const environmentSchema = z.object({
+  DATABASE_URL: z.string().min(1),
+  LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+});
+
 /** The one-shot that deployments run before the services: `migrate`, with the owner's DATABASE_URL. */
-const log = createLogger({ service: 'migrate' });
+let log = createLogger({ service: 'migrate' });
 try {
-  const { DATABASE_URL } = readEnvironment(z.object({ DATABASE_URL: z.string().min(1) }), process.env);
-  const database = createPostgres<unknown>({ url: DATABASE_URL, poolSize: 2, log });
+  const env = readEnvironment(environmentSchema, process.env);
+  log = createLogger({ service: 'migrate', level: env.LOG_LEVEL });
+  const database = createPostgres<unknown>({ url: env.DATABASE_URL, poolSize: 2, log });
   try {
     await migrate({ db: database.db, log });
   } finally {

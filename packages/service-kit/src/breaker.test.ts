@@ -165,6 +165,18 @@ describe('createBreaker', () => {
     expect([breaker.state, states]).toEqual(['half_open', ['open', 'half_open']]);
   });
 
+  it('holds faults from before it opened against nobody after it closed again', async () => {
+    const { breaker, reaches } = createProbe(OPEN_MS);
+    const answer = Promise.withResolvers<string>();
+    const old = Array.from({ length: 8 }, () => swallow(breaker.run(() => answer.promise, onlyFaults)));
+    await repeat(4, () => fault(breaker));
+    await reaches('half_open');
+    await succeed(breaker);
+    answer.reject(new Error('fault'));
+    await Promise.all(old);
+    expect(breaker.state).toBe('closed');
+  });
+
   it('gives the probe back when the judgement itself throws', async () => {
     const { breaker, reaches } = createProbe(OPEN_MS);
     await repeat(4, () => fault(breaker));

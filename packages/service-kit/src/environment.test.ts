@@ -77,9 +77,10 @@ describe('readEnvironment', () => {
   });
 
   it('keeps what it read out of every log line', () => {
-    readEnvironment(schema, { ...valid, REPLY_KEY: 'direct-reply-value' });
+    const DATABASE_URL = 'postgres://u:only-in-this-url@db/x';
+    readEnvironment(schema, { ...valid, DATABASE_URL, REPLY_KEY: 'direct-reply-value' });
     readEnvironment(schema, { ...valid, REPLY_KEY_FILE: writeSecret('reply', 'reply-value-of-file') });
-    const clean = redactText('direct-reply-value reply-value-of-file secretive-password-1');
+    const clean = redactText('direct-reply-value reply-value-of-file only-in-this-url');
     expect(clean).toBe('[redacted] [redacted] [redacted]');
   });
 });

@@ -91,14 +91,9 @@ function answerReadiness({ log, readiness }: { log: Logger; readiness: () => Pro
 /** What a caller may be told about a code. Any other code is 503 if retryable, else 500, with a text that says nothing. */
 const STATUS_BY_CODE: Record<string, number> = {
   BODY_MALFORMED: 400,
-  SIGNATURE_INVALID: 401,
-  CLOCK_STALE: 401,
-  UNAUTHORIZED: 401,
-  FORBIDDEN: 403,
   NOT_FOUND: 404,
   BODY_TOO_LARGE: 413,
   BODY_UNSUPPORTED: 415,
-  RATE_LIMITED: 429,
   OVERLOADED: 503,
 };
 

@@ -1,7 +1,15 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { parseCommand } from './serve-flags.ts';
+
+// A busy machine may need seconds to start one of these processes, and some tests start several.
+jest.setTimeout(60_000);
+
+const running = new Set<ChildProcess>();
+afterEach(() => {
+  for (const child of running) child.kill('SIGKILL');
+});
 
 const KIT = fileURLToPath(new URL('./index.ts', import.meta.url));
 
@@ -13,6 +21,8 @@ function runProcess(start: string, argv: string[]) {
   const child = spawn(process.execPath, ['--input-type=module', '--eval', source, '--', ...argv], {
     env: { PATH: process.env['PATH'], NODE_OPTIONS: '' },
   });
+  running.add(child);
+  child.once('close', () => running.delete(child));
   let output = '';
   let errors = '';
   const waiting = new Set<() => void>();
@@ -79,7 +89,7 @@ describe('runService', () => {
     const { code, output } = await service.exited;
     expect(code).toBe(0);
     expect(output).toContain('service.stop_failed');
-  }, 60_000);
+  });
 
   it.each([
     ['a failed start', `async () => { throw new Error('token=hunter2'); }`, 'service.start_failed'],
@@ -128,13 +138,19 @@ describe('runService', () => {
     const service = runProcess(start, ['serve', '--port', '0']);
     await service.says('service.started');
     const port = /"at":(\d+)/.exec(service.output())?.[1] ?? '';
-    const health = async () => (await runProcess(STOPS_WELL, ['health', '--port', port]).exited).code;
-    expect(await health()).toBe(0);
+    const health = async () => {
+      const { code, output, errors } = await runProcess(STOPS_WELL, ['health', '--port', port]).exited;
+      return [code, output.split(/[:\n]/)[0], errors];
+    };
+    // On a machine too busy to answer within the 3 s of a health check it is asked again, as a container engine would.
+    let first = await health();
+    for (let tries = 1; tries < 5 && first[0] !== 0; tries += 1) first = await health();
+    expect(first).toEqual([0, 'ready', '']);
     await fetch(`http://127.0.0.1:${port}/break`);
-    expect(await health()).toBe(1);
+    expect(await health()).toEqual([1, expect.stringMatching(/^not ready|^no answer/), '']);
     service.child.kill('SIGTERM');
     expect((await service.exited).code).toBe(0);
-    expect(await health()).toBe(1);
+    expect(await health()).toEqual([1, `no answer on port ${port}`, '']);
   });
 });
 

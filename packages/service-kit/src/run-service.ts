@@ -1,4 +1,3 @@
-import { setImmediate as nextTurnOfTheEventLoop } from 'node:timers/promises';
 import { isAppErrorCode } from './errors.ts';
 import { withinLimit } from './lifecycle.ts';
 import { createLogger, type Logger, type LogLevel } from './logger.ts';
@@ -45,12 +44,12 @@ async function serve({ name, start, log: given }: RunServiceOptions, flags: Serv
   for (const failure of ['unhandledRejection', 'uncaughtException'] as const) {
     process.on(failure, (error: unknown) => {
       log.error('service.crashed', { failure, error });
-      void exitAfterLogging(1);
+      process.exit(1);
     });
   }
 
   // A service ends when it is told to, not when nothing it opened happens to keep the process alive.
-  const alive = setInterval(() => undefined, 60_000);
+  setInterval(() => undefined, 60_000);
   const running = await startOrExit(start, flags, log);
   log.info('service.started', { ...flags, pid: process.pid, startMs: Math.round(performance.now() - startedAtMs) });
   const signal = await asked;
@@ -61,8 +60,7 @@ async function serve({ name, start, log: given }: RunServiceOptions, flags: Serv
     log.error('service.stop_failed', { error });
   }
   log.info('service.stopped', { signal, stopMs: Math.round(performance.now() - stoppingAtMs) });
-  clearInterval(alive);
-  await exitAfterLogging(0);
+  process.exit(0);
 }
 
 async function startOrExit(start: RunServiceOptions['start'], flags: ServeFlags, log: Logger): Promise<RunningService> {
@@ -70,7 +68,7 @@ async function startOrExit(start: RunServiceOptions['start'], flags: ServeFlags,
     return await start(flags);
   } catch (error) {
     log.error('service.start_failed', { error });
-    return exitAfterLogging(1);
+    return process.exit(1);
   }
 }
 
@@ -87,13 +85,6 @@ function onFirstSignal(log: Logger): Promise<NodeJS.Signals> {
     process.on('SIGTERM', receive);
     process.on('SIGINT', receive);
   });
-}
-
-/** winston hands its lines on in the next turn of the event loop; leaving at once would lose the last one. */
-async function exitAfterLogging(code: number): Promise<never> {
-  await nextTurnOfTheEventLoop();
-  await nextTurnOfTheEventLoop();
-  process.exit(code);
 }
 
 async function askHealth(port: number): Promise<0 | 1> {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { PostgresServer, RabbitServer } from './installed-servers.ts';
+import type { PostgresDurability, PostgresServer, RabbitServer } from './installed-servers.ts';
 import { answersManagement, isPostgresSuperuser, speaksAmqp } from './probe-servers.ts';
 import { lastLines, runCommand } from './run-command.ts';
 import type { ServerFolder } from './server-folder.ts';
@@ -9,15 +9,20 @@ import { waitUntil } from './wait-until.ts';
 type Refusal = { refusal: string };
 
 /** A throw-away Postgres container on a random port of 127.0.0.1; refuses where Docker or the image is out of reach. */
-export async function startContainerPostgres(folder: ServerFolder, image: string): Promise<PostgresServer | Refusal> {
+export async function startContainerPostgres(
+  folder: ServerFolder,
+  image: string,
+  { durable }: PostgresDurability,
+): Promise<PostgresServer | Refusal> {
   const refusal = await imageRefusal(image);
   if (refusal !== undefined) return { refusal };
   const password = randomBytes(16).toString('hex');
+  const haste = durable ? [] : ['-c', 'fsync=off', '-c', 'synchronous_commit=off'];
   const container = await runContainer(folder, {
     image,
     ports: [5432],
     env: { POSTGRES_PASSWORD: password },
-    command: ['postgres', '-c', 'fsync=off', '-c', 'synchronous_commit=off', '-c', 'max_connections=300'],
+    command: ['postgres', ...haste, '-c', 'max_connections=300'],
   });
   const url = `postgres://postgres:${password}@127.0.0.1:${container.portOf(5432)}/postgres`;
   await container.waitUntilReady(() => isPostgresSuperuser(url));

@@ -8,3 +8,5 @@ export { createTcpProxy, withTcpProxy } from './tcp-proxy.ts';
 export type { TcpProxy } from './tcp-proxy.ts';
 export { waitUntil } from './wait-until.ts';
 export type { WaitOptions } from './wait-until.ts';
+export { provisionServers } from './provision-servers.ts';
+export type { ServerOrigin, Servers } from './provision-servers.ts';

@@ -7,9 +7,16 @@ import { runCommand } from './run-command.ts';
 import type { ServerFolder } from './server-folder.ts';
 import { startServer } from './start-server.ts';
 
-/** A running server: where it is and how to end it. `managementUrl` (with credentials) is RabbitMQ's HTTP API. */
-export type PostgresServer = { url: string; stop: () => Promise<void> };
-export type RabbitServer = { url: string; managementUrl?: string; stop: () => Promise<void> };
+/**
+ * A running server: where it is and how to end it. `managementUrl` (with credentials) is RabbitMQ's HTTP API; `pid` is
+ * there when it is a process of our own.
+ */
+export type PostgresServer = { url: string; pid?: number; stop: () => Promise<void> };
+export type RabbitServer = { url: string; pid?: number; managementUrl?: string; stop: () => Promise<void> };
+/** `durable`: a commit is on disk when it is answered, as in production. Tests need no such thing and are faster without. */
+export type PostgresDurability = { durable: boolean };
+/** What a throw-away cluster of tests leaves out. */
+const notDurable = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' };
 
 /** The folder with initdb and postgres: the newest of Debian's, else the PATH; undefined when not installed. */
 export function findPostgresBinaries(): string | undefined {
@@ -26,8 +33,12 @@ export function findRabbitProgram(): string | undefined {
   return folders.map((folder) => join(folder, 'rabbitmq-server')).find(isProgram);
 }
 
-/** Makes and starts a throw-away cluster: fsync off, password log-in, loopback only. */
-export async function startInstalledPostgres(folder: ServerFolder, binaries: string): Promise<PostgresServer> {
+/** Makes and starts a throw-away cluster: password log-in, loopback only, fsync off unless it must be durable. */
+export async function startInstalledPostgres(
+  folder: ServerFolder,
+  binaries: string,
+  { durable }: PostgresDurability,
+): Promise<PostgresServer> {
   const account = accountForServer('postgres');
   const home = folder.makeFolder('postgres', account);
   const password = randomBytes(16).toString('hex');
@@ -46,10 +57,8 @@ export async function startInstalledPostgres(folder: ServerFolder, binaries: str
     listen_addresses: '127.0.0.1',
     unix_socket_directories: home,
     max_connections: 300,
-    fsync: 'off',
-    synchronous_commit: 'off',
-    full_page_writes: 'off',
     max_wal_size: '2GB',
+    ...(durable ? {} : notDurable),
   };
   const server = startServer(folder, {
     name: 'postgres',
@@ -61,7 +70,7 @@ export async function startInstalledPostgres(folder: ServerFolder, binaries: str
   });
   const url = `postgres://steward_test:${password}@127.0.0.1:${port}/postgres`;
   await readyOrStopped(server, () => isPostgresSuperuser(url), 30_000);
-  return { url, stop: server.stop };
+  return { url, pid: server.pid, stop: server.stop };
 }
 
 /** Starts a throw-away broker with its own node name, ports, folders, cookie and port mapper (epmd). */
@@ -111,7 +120,7 @@ export async function startInstalledRabbit(folder: ServerFolder, program: string
   const managementUrl = `http://steward_test:${password}@127.0.0.1:${managementPort}`;
   const isReady = async () => (await speaksAmqp(url)) && (await answersManagement(managementUrl));
   await readyOrStopped({ ...server, stop }, isReady, 90_000);
-  return { url, managementUrl, stop };
+  return { url, pid: server.pid, managementUrl, stop };
 }
 
 async function readyOrStopped(

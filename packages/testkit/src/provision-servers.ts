@@ -16,10 +16,13 @@ import { waitUntil } from './wait-until.ts';
 /** Servers for tests, as environment variables for the programs that use them. `own` servers vanish with `stop`. */
 export type Servers = {
   env: Record<string, string>;
-  postgres: { origin: string; own: boolean };
-  rabbitmq: { origin: string; own: boolean };
+  postgres: ServerOrigin;
+  rabbitmq: ServerOrigin;
   stop: () => Promise<void>;
 };
+
+/** Where a server came from; `pid` when it is a process of our own. */
+export type ServerOrigin = { origin: string; own: boolean; pid?: number };
 
 /** One way to get a server: it gives one or the reason why not; it throws when this server was meant and does not work. */
 type Way<S> = { name: string; own: boolean; get: () => Promise<S | { refusal: string }> };
@@ -30,8 +33,9 @@ type Say = (line: string) => void;
  * a server found on localhost (only with STEWARD_TEST_MAY_DESTROY=1); an own throw-away one from installed programs;
  * a container; packages by apt as root, then an own one. STEWARD_TEST_SERVERS=installed|docker|apt forces one of the
  * last three. Rejects with what to install when no way works. `stop` is safe to call twice.
+ * `durable` is for measuring: an own Postgres then keeps its commits on disk (default: it does not).
  */
-export async function provisionServers(options: { say: Say }): Promise<Servers> {
+export async function provisionServers(options: { say: Say; durable?: boolean }): Promise<Servers> {
   const leftovers = await removeLeftovers();
   if (leftovers > 0) options.say(`removed what ${leftovers} earlier run(s) left behind`);
   const folder = createServerFolder();
@@ -43,7 +47,7 @@ export async function provisionServers(options: { say: Say }): Promise<Servers> 
   try {
     const keep = <S extends PostgresServer | RabbitServer>(server: S): S => (started.push(server), server);
     const [postgres, rabbitmq] = await settleBoth(
-      firstThatWorks('Postgres', postgresWays(folder, options.say), options.say, keep),
+      firstThatWorks('Postgres', postgresWays(folder, options), options.say, keep),
       firstThatWorks('RabbitMQ', rabbitWays(folder, options.say), options.say, keep),
     );
     const env: Record<string, string> = { DATABASE_URL: postgres.server.url, AMQP_URL: rabbitmq.server.url };
@@ -69,7 +73,7 @@ async function firstThatWorks<S extends PostgresServer | RabbitServer>(
   ways: Way<S>[],
   say: Say,
   keep: (server: S) => S,
-): Promise<{ server: S; way: { origin: string; own: boolean } }> {
+): Promise<{ server: S; way: ServerOrigin }> {
   const refusals: string[] = [];
   for (const way of ways) {
     const result = await (way.own ? orRefusal(way.get) : way.get());
@@ -78,7 +82,7 @@ async function firstThatWorks<S extends PostgresServer | RabbitServer>(
       continue;
     }
     say(`${what}: ${way.name}`);
-    return { server: keep(result), way: { origin: way.name, own: way.own } };
+    return { server: keep(result), way: { origin: way.name, own: way.own, pid: result.pid } };
   }
   const [variable, packages, image] =
     what === 'Postgres' ? ['DATABASE_URL', 'postgresql', postgresImage] : ['AMQP_URL', 'rabbitmq-server', rabbitImage];
@@ -99,10 +103,15 @@ async function orRefusal<S>(get: () => Promise<S | { refusal: string }>): Promis
 const postgresImage = 'postgres:17-trixie';
 const rabbitImage = 'rabbitmq:4.0-management';
 
-function postgresWays(folder: ServerFolder, say: Say): Way<PostgresServer>[] {
+function postgresWays(
+  folder: ServerFolder,
+  { say, durable = false }: { say: Say; durable?: boolean },
+): Way<PostgresServer>[] {
   const fromPrograms = async () => {
     const binaries = findPostgresBinaries();
-    return binaries === undefined ? { refusal: 'not installed' } : startInstalledPostgres(folder, binaries);
+    return binaries === undefined
+      ? { refusal: 'not installed' }
+      : startInstalledPostgres(folder, binaries, { durable });
   };
   return [
     { name: 'DATABASE_URL', own: false, get: givenPostgres },
@@ -112,7 +121,7 @@ function postgresWays(folder: ServerFolder, say: Say): Way<PostgresServer>[] {
       docker: {
         name: `container ${postgresImage}`,
         own: true,
-        get: () => startContainerPostgres(folder, postgresImage),
+        get: () => startContainerPostgres(folder, postgresImage, { durable }),
       },
       apt: {
         name: 'own server from apt packages',

@@ -8,6 +8,8 @@ import { waitUntil } from './wait-until.ts';
 
 /** A server of our own, in its own process group, so that Ctrl-C reaches it only through us. */
 export type OwnServer = {
+  /** Undefined when it could not be started. */
+  pid: number | undefined;
   waitUntilReady: (isReady: () => Promise<boolean>, timeoutMs: number) => Promise<void>;
   stop: () => Promise<void>;
 };
@@ -43,6 +45,7 @@ export function startServer(
   if (pid !== undefined) folder.noteServer(pid);
 
   return {
+    pid,
     waitUntilReady: async (isReady, timeoutMs) => {
       const outcome = await waitUntil(async () => (gone ? 'gone' : (await isReady()) && 'ready'), {
         timeoutMs,

@@ -11,6 +11,7 @@ const environmentSchema = z.object({
   REPLY_KEY: z.string().min(1),
   STEWARD_CONFIG: z.string().default('config/steward.yaml'),
   STEWARD_SECRETS_DIR: z.string().default('secrets'),
+  STEWARD_VERSION: z.string().default('dev'),
   DOOR_REQUESTS_PER_MINUTE: z.coerce.number().int().min(1).default(6_000),
   DATABASE_POOL_SIZE: z.coerce.number().int().min(2).max(50).default(10),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
@@ -24,6 +25,7 @@ await runService({
     return startAdapter({
       config: loadStewardConfig({ path: env.STEWARD_CONFIG }),
       secretsDir: env.STEWARD_SECRETS_DIR,
+      version: env.STEWARD_VERSION,
       replyKeys: parseSealKeys(env.REPLY_KEY),
       database: createPostgres<AdapterTables>({
         url: env.DATABASE_URL,

@@ -38,7 +38,7 @@ const maxBatch = 200;
 const maxLanes = 2;
 /** Beyond this the door answers 503 instead of letting memory grow: about two seconds of work. */
 const maxPending = 2_000;
-/** A race on the same key ends in a unique violation; the second look finds the row. */
+/** A race on the same key ends in a unique violation or, with several keys, a deadlock; the second look finds the rows. */
 const maxRaces = 5;
 
 /**
@@ -103,8 +103,10 @@ async function settleBatch(db: Db<AdapterTables>, batch: readonly Pending[]): Pr
       const halves = [groups.slice(0, middle), groups.slice(middle)].map((half) =>
         half.flatMap(({ members }) => members),
       );
-      const committed = await Promise.all(halves.map((half) => settleBatch(db, half)));
-      return committed.includes(true);
+      // One after the other: the order of arrival is kept, and a bad batch takes no more connections than a good one.
+      let committed = false;
+      for (const half of halves) committed = (await settleBatch(db, half)) || committed;
+      return committed;
     }
     for (const { reject } of batch) reject(error);
     return false;
@@ -128,7 +130,7 @@ function collapseRepeats(batch: readonly Pending[]): Group[] {
 
 async function recordBatch(db: Db<AdapterTables>, groups: readonly Group[]): Promise<Map<string, Recorded>> {
   const batch = JSON.stringify(
-    groups.map(({ first, members }, position) => toRow(first, position, members.length - 1)),
+    groups.map(({ first, members: [, ...repeats] }, position) => toRow(first, position, repeats)),
   );
   for (let race = 1; ; race += 1) {
     try {
@@ -138,12 +140,12 @@ async function recordBatch(db: Db<AdapterTables>, groups: readonly Group[]): Pro
         rows.map((row) => [row.given_id, { inboundEventId: row.inbound_event_id, duplicate: row.duplicate }]),
       );
     } catch (error) {
-      if (race === maxRaces || sqlStateOf(error) !== '23505') throw error;
+      if (race === maxRaces || !isRace(error)) throw error;
     }
   }
 }
 
-function toRow(inbound: NewInbound, position: number, repeats: number) {
+function toRow(inbound: NewInbound, position: number, repeats: readonly Pending[]) {
   return {
     id: inbound.id,
     position,
@@ -155,13 +157,18 @@ function toRow(inbound: NewInbound, position: number, repeats: number) {
     door: inbound.door,
     transport_id: inbound.transportId,
     body_hash_hex: inbound.bodyHashHex,
-    repeats,
+    repeat_hashes: repeats.map((repeat) => repeat.inbound.bodyHashHex),
     message: inbound.message,
     audit_id: newId(),
     environment: inbound.environment,
     staff_id: inbound.staffId,
     corp_id: inbound.corpId,
   };
+}
+
+/** 23505 unique_violation, 40P01 deadlock_detected: the same ids were recorded by somebody else just now. */
+function isRace(error: unknown): boolean {
+  return ['23505', '40P01'].includes(sqlStateOf(error) ?? '');
 }
 
 /** Class 22 (data exception), 23 (constraint), 54 (too big): the rows are to blame, not the server. */

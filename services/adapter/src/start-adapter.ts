@@ -12,7 +12,7 @@ import {
   type StewardConfig,
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
-import { assertMigrated, createRelay, type Database } from '@steward/postgres';
+import { assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
 import { createRejectionCounter } from './count-rejections.ts';
 import type { AdapterTables } from './database.ts';
 import { addHttpDoors } from './http-doors.ts';
@@ -25,6 +25,7 @@ import { openStreamDoors } from './stream-doors.ts';
 export type AdapterOptions = {
   config: StewardConfig;
   secretsDir: string;
+  version: string;
   replyKeys: SealKeys;
   database: Database<AdapterTables>;
   connectBus: (metrics: Metrics) => Promise<Bus>;
@@ -46,6 +47,7 @@ export async function startAdapter(o: AdapterOptions): Promise<{ url: string; st
   lifecycle.add('database', () => o.database.close());
   try {
     await assertMigrated(db);
+    await auditStart(db, 'adapter', { version: o.version, config });
     const robots = loadRobots(config, o.secretsDir);
     const bus = await o.connectBus(metrics);
     lifecycle.add('bus', () => bus.close());

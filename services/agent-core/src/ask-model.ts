@@ -6,10 +6,11 @@ import { renderClock } from './answer-command.ts';
 import { buildModelPrompt, type PromptMessage, type Utterance } from './build-model-prompt.ts';
 import type { ClaimedTurn } from './claim-turn.ts';
 import type { AgentTables } from './database.ts';
+import { toStorableText } from './to-storable-text.ts';
 
 export type ModelReply = { text: string; model: string; promptHash: string };
-/** Answers a turn's words. Rejects with an AppError when the model is away, slow or says nothing. */
-export type AskModel = (turn: ClaimedTurn, signal: AbortSignal) => Promise<ModelReply>;
+/** Answers a turn's words; `place` is the room or person as configured. Rejects with an AppError when the model is away, slow or says nothing. */
+export type AskModel = (turn: ClaimedTurn, place: string, signal: AbortSignal) => Promise<ModelReply>;
 
 type ModelConfig = NonNullable<StewardConfig['model']>;
 
@@ -38,10 +39,9 @@ export function createAskModel(o: {
   const breaker = createBreaker({ name: 'model' });
   const systemText = readFileSync(o.systemPromptPath, 'utf8');
 
-  return async (turn, signal) => {
+  return async (turn, place, signal) => {
     const transcript = await loadTranscript(o.db, turn, o.config.transcriptTurns);
     const clock = renderClock(o.now(), o.timeZone);
-    const place = turn.inbound.conversation.title ?? turn.inbound.conversation.kind;
     const { messages, hash } = buildModelPrompt({
       systemText,
       place,
@@ -68,7 +68,7 @@ async function askOnce(client: OpenAI, model: string, messages: PromptMessage[],
       { model, messages, max_completion_tokens: maxReplyTokens },
       { signal },
     );
-    return completion.choices[0]?.message.content?.trim() ?? '';
+    return toStorableText(completion.choices[0]?.message.content ?? '').trim();
   } catch (cause) {
     const status = cause instanceof OpenAI.APIError ? (cause.status as number | undefined) : undefined;
     const code =
@@ -94,7 +94,8 @@ async function loadTranscript(db: Db<AgentTables>, turn: ClaimedTurn, turns: num
     .where('robot_code', '=', turn.robotCode)
     .where('conversation_id', '=', turn.conversationId)
     .where('sequence', '<=', turn.sequence)
-    .where('sequence', '>', turn.sequence - turns)
+    // However short the window, what the person says now is in it.
+    .where('sequence', '>', turn.sequence - Math.max(1, turns))
     .orderBy('sequence')
     .orderBy('speaker')
     .execute();

@@ -17,14 +17,13 @@ export function buildModelPrompt(o: {
   clock: string;
   transcript: readonly Utterance[];
 }): { messages: PromptMessage[]; hash: string } {
-  const system = o.systemText
-    .replaceAll('{{place}}', oneLine(o.place))
-    .replaceAll('{{environment}}', o.environment)
-    .replaceAll('{{clock}}', o.clock);
+  const facts: Record<string, string> = { place: oneLine(o.place), environment: o.environment, clock: o.clock };
+  // One pass with a function: what is filled in is neither searched again nor read as a replacement pattern.
+  const system = o.systemText.replace(/\{\{(place|environment|clock)\}\}/g, (_, name: string) => facts[name] ?? '');
   const messages: PromptMessage[] = [
     { role: 'system', content: system },
     ...o.transcript.map(({ speaker, name, text }): PromptMessage => {
-      const content = text.slice(0, maxUtteranceLength);
+      const content = text.slice(0, maxUtteranceLength).toWellFormed();
       return speaker === 'robot'
         ? { role: 'assistant', content }
         : { role: 'user', content: `${oneLine(name)}: ${content}` };
@@ -33,4 +32,4 @@ export function buildModelPrompt(o: {
   return { messages, hash: createHash('sha256').update(o.systemText).digest('hex') };
 }
 
-const oneLine = (text: string) => text.replace(/\s+/g, ' ').slice(0, 80);
+const oneLine = (text: string) => text.replace(/\s+/g, ' ').slice(0, 80).toWellFormed();

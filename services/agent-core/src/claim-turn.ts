@@ -21,7 +21,8 @@ export const leaseSeconds = 15;
 /**
  * Claims the next turn: the oldest open one of a lane of a conversation in which none runs, of the conversation that was
  * served longest ago, so that a noisy room waits for the quiet ones. A turn whose lease ran out is claimed again
- * with a higher attempt. Returns null when nothing is due.
+ * with a higher attempt, before anything else of its lane: it holds the lane's place, even where a number that was
+ * skipped has come late and is older. Returns null when nothing is due.
  */
 export async function claimTurn(db: Db<AgentTables>): Promise<ClaimedTurn | null> {
   const { rows } = await sql<{
@@ -38,12 +39,12 @@ export async function claimTurn(db: Db<AgentTables>): Promise<ClaimedTurn | null
       select t.id, t.robot_code, t.conversation_id
       from agent_core.turn t
       join agent_core.conversation c using (robot_code, conversation_id)
-      where ((t.status = 'queued' and t.next_attempt_at <= now()) or (t.status = 'running' and t.lease_until < now()))
-        and t.sequence <= c.recorded_through
-        and not exists (
-          select from agent_core.turn e
-          where (e.robot_code, e.conversation_id, e.lane) = (t.robot_code, t.conversation_id, t.lane)
-            and e.status in ('queued', 'running') and e.sequence < t.sequence)
+      where t.sequence <= c.recorded_through
+        and ((t.status = 'running' and t.lease_until < now())
+          or (t.status = 'queued' and t.next_attempt_at <= now() and not exists (
+            select from agent_core.turn e
+            where (e.robot_code, e.conversation_id, e.lane) = (t.robot_code, t.conversation_id, t.lane)
+              and (e.status = 'running' or (e.status = 'queued' and e.sequence < t.sequence)))))
       order by t.lane <> 'control', c.last_claimed_at, t.sequence
       limit 1
       for update of t skip locked

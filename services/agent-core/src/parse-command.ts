@@ -7,18 +7,20 @@ export type Parsed = { kind: 'command'; name: string; argument: string } | { kin
  * Commands that only look at or steer Steward itself: they have a lane of their own and never wait for the turn that
  * waits for them. Aliases are what people really type.
  */
-const aliases: Record<string, string> = {
-  help: 'help',
-  h: 'help',
-  帮助: 'help',
-  ping: 'ping',
-  whoami: 'whoami',
-  我是谁: 'whoami',
-  status: 'status',
-  状态: 'status',
-  room: 'room',
-  群: 'room',
-};
+const aliases = new Map(
+  Object.entries({
+    help: 'help',
+    h: 'help',
+    帮助: 'help',
+    ping: 'ping',
+    whoami: 'whoami',
+    我是谁: 'whoami',
+    status: 'status',
+    状态: 'status',
+    room: 'room',
+    群: 'room',
+  }),
+);
 
 /**
  * Reads a command as people type it: `/help`, `／help` with a full-width slash, full-width spaces, any case, Chinese
@@ -33,10 +35,10 @@ export function parseCommand(text: string): Parsed {
   if (!match) return { kind: 'words', text: plain };
   const [, typed = '', argument = ''] = match;
   const folded = typed.normalize('NFKC').toLowerCase();
-  return { kind: 'command', name: aliases[folded] ?? folded, argument: argument.trim() };
+  return { kind: 'command', name: aliases.get(folded) ?? folded, argument: argument.trim() };
 }
 
 /** The lane of what a person sent. Every known command is control; an unknown one waits its turn like words. */
 export function laneOf(parsed: Parsed): Lane {
-  return parsed.kind === 'command' && Object.values(aliases).includes(parsed.name) ? 'control' : 'answer';
+  return parsed.kind === 'command' && [...aliases.values()].includes(parsed.name) ? 'control' : 'answer';
 }

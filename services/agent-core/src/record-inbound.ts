@@ -45,17 +45,30 @@ async function recordTurn(trx: Trx<AgentTables>, { body, correlationId }: Inboun
   if (content.kind === 'text') {
     await trx
       .insertInto('transcript')
-      .values({ ...place, turn_id: turnId, speaker: 'person', sequence, name: requester.nick, text: content.text })
+      .values({
+        ...place,
+        turn_id: turnId,
+        speaker: 'person',
+        sequence,
+        name: requester.nick,
+        text: toTranscriptText(content),
+      })
       .execute();
   }
   await advanceWatermark(trx, place);
+}
+
+/** What the person said, under what they quoted: without it "yes, that one" means nothing. */
+function toTranscriptText({ text, quotedText }: { text: string; quotedText: string | null }): string {
+  return quotedText === null ? text : `${quotedText.replace(/^/gm, '> ')}\n\n${text}`;
 }
 
 type Place = { robot_code: string; conversation_id: string };
 
 /**
  * Moves `recorded_through` over every number that now follows without a gap. Numbers come from the adapter without
- * gaps, but not always in order: what is ahead of a missing number waits (`gap_since` says since when).
+ * gaps, but not always in order: what is ahead of a missing number waits. `gap_since` says since when it is that number
+ * which everybody waits for: one that came takes its time with it.
  */
 export async function advanceWatermark(trx: Trx<AgentTables>, place: Place): Promise<void> {
   await sql`
@@ -73,7 +86,10 @@ export async function advanceWatermark(trx: Trx<AgentTables>, place: Place): Pro
     )
     update agent_core.conversation c set
       recorded_through = coalesce(reached.through, c.recorded_through),
-      gap_since = case when reached.total > reached.in_order then coalesce(c.gap_since, now()) end
+      gap_since = case
+        when reached.total = reached.in_order then null
+        when reached.through is null then coalesce(c.gap_since, now())
+        else now() end
     from reached
     where (c.robot_code, c.conversation_id) = (${place.robot_code}, ${place.conversation_id})`.execute(trx);
 }

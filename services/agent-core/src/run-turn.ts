@@ -1,5 +1,5 @@
 import { AppError, describeError, type Logger } from '@steward/service-kit';
-import { maxOutboundTextLength, type OutboundContent } from '@steward/contracts';
+import { maxOutboundTextLength, type InboundContent, type OutboundContent } from '@steward/contracts';
 import type { Db } from '@steward/postgres';
 import { answerCommand, type CommandFacts } from './answer-command.ts';
 import type { AskModel } from './ask-model.ts';
@@ -10,6 +10,7 @@ import { judgeAccess, type Access, type Directory } from './judge-access.ts';
 import { parseCommand } from './parse-command.ts';
 import { refuseOnce } from './refuse-once.ts';
 import { texts, type Language } from './texts.ts';
+import { toStorableText } from './to-storable-text.ts';
 
 export type TurnContext = {
   db: Db<AgentTables>;
@@ -30,10 +31,12 @@ const maxAttempts = 5;
  */
 export async function runTurn(context: TurnContext, turn: ClaimedTurn, signal: AbortSignal): Promise<TurnResult> {
   if (turn.attempt > maxAttempts) return giveUp(context, turn, 'CRASHED_TOO_OFTEN');
+  const { content } = turn.inbound;
+  if (content.kind === 'quota_notice') return noteQuota(context, turn, content.text);
   const access = judgeAccess(context.directory, turn.inbound);
   if (access.verdict === 'deny') return refuse(context, turn, access.reason);
   try {
-    return await answer(context, turn, access, signal);
+    return await answer(context, turn, content, access, signal);
   } catch (error) {
     context.log.warn('turn.attempt.failed', { turnId: turn.id, attempt: turn.attempt, error });
     if (signal.aborted || turn.attempt < maxAttempts) throw error;
@@ -41,19 +44,21 @@ export async function runTurn(context: TurnContext, turn: ClaimedTurn, signal: A
   }
 }
 
+/** The platform cut us off for the month: people who run this must know, and there is nobody to answer. */
+function noteQuota(context: TurnContext, turn: ClaimedTurn, text: string): TurnResult {
+  context.log.error('platform.quota.exhausted', { robotCode: turn.robotCode, text });
+  return { status: 'done', outcome: 'quota_notice', answer: null };
+}
+
 async function answer(
   context: TurnContext,
   turn: ClaimedTurn,
+  content: Exclude<InboundContent, { kind: 'quota_notice' }>,
   access: Access & { verdict: 'allow' },
   signal: AbortSignal,
 ): Promise<TurnResult> {
   const { language } = context;
-  const { content } = turn.inbound;
   switch (content.kind) {
-    case 'quota_notice':
-      // The platform cut us off for the month: people who run this must know, and there is nobody to answer.
-      context.log.error('platform.quota.exhausted', { robotCode: turn.robotCode, text: content.text });
-      return { status: 'done', outcome: 'quota_notice', answer: null };
     case 'unsupported':
       return say('unsupported', texts.unsupported[language](content.msgtype));
     case 'text': {
@@ -64,7 +69,7 @@ async function answer(
       if (parsed.text === '' && content.attachments === 0)
         return say('command.help', texts.help[language](context.askModel !== null));
       if (parsed.text === '') return say('unsupported', texts.unsupported[language]('picture'));
-      const result = await answerWords(context, turn, signal);
+      const result = await answerWords(context, turn, access.place, signal);
       return content.attachments > 0 ? withNote(result, texts.picturesIgnored[language]) : result;
     }
     default:
@@ -73,10 +78,15 @@ async function answer(
 }
 
 /** Words go to the model; when there is none, or it does not answer in time, that is said instead of silence. */
-async function answerWords(context: TurnContext, turn: ClaimedTurn, signal: AbortSignal): Promise<TurnResult> {
+async function answerWords(
+  context: TurnContext,
+  turn: ClaimedTurn,
+  place: string,
+  signal: AbortSignal,
+): Promise<TurnResult> {
   if (context.askModel === null) return say('no_model', texts.noModel[context.language]);
   try {
-    const reply = await context.askModel(turn, signal);
+    const reply = await context.askModel(turn, place, signal);
     return { ...say('model', reply.text), detail: { model: reply.model, promptHash: reply.promptHash } };
   } catch (error) {
     if (signal.aborted || !(error instanceof AppError)) throw error;
@@ -116,10 +126,7 @@ const withNote = (result: TurnResult, note: string): TurnResult =>
 
 /** The title is what a phone shows in the list of chats. */
 function toMarkdown(text: string): OutboundContent {
-  const title = text.split('\n', 1)[0]?.slice(0, 60).trim();
-  return {
-    kind: 'markdown',
-    title: title === undefined || title === '' ? 'Steward' : title,
-    text: text.slice(0, maxOutboundTextLength),
-  };
+  const storable = toStorableText(text.slice(0, maxOutboundTextLength));
+  const title = [...(storable.split('\n', 1)[0] ?? '')].slice(0, 60).join('').trim();
+  return { kind: 'markdown', title: title === '' ? 'Steward' : title, text: storable };
 }

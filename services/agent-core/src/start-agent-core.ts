@@ -11,7 +11,7 @@ import {
   type StewardConfig,
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
-import { assertMigrated, createRelay, type Database } from '@steward/postgres';
+import { assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
 import { createAskModel, type AskModel } from './ask-model.ts';
 import type { AgentTables } from './database.ts';
 import { buildDirectory } from './judge-access.ts';
@@ -42,6 +42,7 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
   lifecycle.add('database', () => o.database.close());
   try {
     await assertMigrated(db);
+    await auditStart(db, 'agent-core', { version: o.version, config });
     const bus = await o.connectBus(metrics);
     lifecycle.add('bus', () => bus.close());
 

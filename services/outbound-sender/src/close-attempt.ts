@@ -107,7 +107,13 @@ async function applyNext(trx: Trx<SenderTables>, o: Context, attempt: Attempted,
     .set({
       unknown_count: unknownCount,
       parts_accepted: attempt.part + (result.outcome === 'accepted' ? 1 : 0),
-      ...(next.kind === 'next_part' && { status: 'queued', lease_until: null, next_attempt_at: sql`now()` }),
+      // The next part was never sent: it is no repeat, and has a second chance of its own.
+      ...(next.kind === 'next_part' && {
+        unknown_count: 0,
+        status: 'queued',
+        lease_until: null,
+        next_attempt_at: sql`now()`,
+      }),
       ...(next.kind === 'again' && {
         status: 'queued',
         lease_until: null,

@@ -1,4 +1,4 @@
-import { createBreaker, openText, type Breaker, type SealKeys } from '@steward/service-kit';
+import { createBreaker, isAppErrorCode, openText, type Breaker, type SealKeys } from '@steward/service-kit';
 import type { ApiClient, SendOutcome, SessionWebhookRule } from '@steward/dingtalk';
 import { replyAddressContext, type OutboundContent, type OutboundTarget } from '@steward/contracts';
 import type { AttemptResult } from './close-attempt.ts';
@@ -32,8 +32,9 @@ export function createSend(context: SendContext): Send {
       const outcome = await breakerOf(`${attempt.path} ${attempt.budget}`).run(call, (ended) => isFault(ended));
       return toAttemptResult(outcome);
     } catch (error) {
-      // Only the breaker refuses like this, before anything was sent: open means later.
-      return { outcome: 'retryable', code: codeOf(error), processQueryKey: null, retryAfterMs: null };
+      // The breaker refuses before anything is sent: open means later. After any other surprise nobody knows.
+      const outcome = isAppErrorCode(error, 'BREAKER_OPEN') ? 'retryable' : 'unknown';
+      return { outcome, code: codeOf(error), processQueryKey: null, retryAfterMs: null };
     }
   };
 }

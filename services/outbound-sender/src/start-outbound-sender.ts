@@ -13,7 +13,7 @@ import {
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
 import { createApiClient } from '@steward/dingtalk';
-import { assertMigrated, createRelay, type Database } from '@steward/postgres';
+import { assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
 import { closeAbandoned } from './close-attempt.ts';
 import type { SenderTables } from './database.ts';
 import { deliverNext, type DeliverContext } from './deliver.ts';
@@ -24,6 +24,7 @@ import { createSend } from './send-by-path.ts';
 export type OutboundSenderOptions = {
   config: StewardConfig;
   secretsDir: string;
+  version: string;
   replyKeys: SealKeys;
   database: Database<SenderTables>;
   connectBus: (metrics: Metrics) => Promise<Bus>;
@@ -47,6 +48,7 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
   lifecycle.add('database', () => o.database.close());
   try {
     await assertMigrated(db);
+    await auditStart(db, 'outbound-sender', { version: o.version, config });
     const bus = await o.connectBus(metrics);
     lifecycle.add('bus', () => bus.close());
 
