@@ -27,8 +27,9 @@ create table adapter.inbound_event (
   settled_at timestamptz,
   -- One event, one row, however often and through whichever door it comes. Clicks have no id of their own
   -- (source_id is null), so each push is a row and their single effect is kept elsewhere.
-  unique (kind, source, source_id),
-  unique (source, conversation_id, sequence),
+  -- The telling column comes first: a robot has millions of rows, and no plan may take "all of this robot" for a lookup.
+  unique (source_id, source, kind),
+  unique (conversation_id, source, sequence),
   check ((conversation_id is null) = (sequence is null)),
   check ((kind = 'card_click') = (source_id is null))
 );
@@ -61,11 +62,14 @@ create index outbox_subject on adapter.outbox (subject_id);
  * It is a function because its steps need a fresh snapshot each: the counters are locked first, and only a statement that
  * starts after the lock sees what the previous holder of the lock recorded. A race that the locks do not cover (the same
  * id under two conversations, or an event without one) ends in unique_violation; the caller runs the batch again.
+ * A session plans these statements once, often while the tables are still empty, and then whole tables would be read for
+ * each batch until the next ANALYZE (measured: four times the CPU at 30,000 rows). So only index lookups are allowed.
  * Keys must be unique within the batch (the caller collapses repeats and gives the body hash of each).
  */
 create function adapter.record_inbound(batch jsonb)
 returns table (given_id uuid, inbound_event_id uuid, duplicate boolean)
-language plpgsql set search_path = adapter, pg_temp as $$
+language plpgsql set search_path = adapter, pg_temp
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 begin
   insert into conversation_counter (robot_code, conversation_id)

@@ -10,7 +10,7 @@ const auditEveryMs = 10_000;
 
 /**
  * Counts every refusal in a metric at once, and in the audit log as one entry for each door and reason every ten
- * seconds: an attacker can make the count grow, not the log. The map is bounded by the two closed sets of names.
+ * seconds and at the end: an attacker can make the count grow, not the log. The map is bounded by the two closed sets of names.
  */
 export function createRejectionCounter(o: { db: Db<AdapterTables>; log: Logger; metrics: Metrics }): RejectionCounter {
   const counter = o.metrics.counter('steward_door_rejected_total', 'Requests and frames that a door refused', [
@@ -19,30 +19,39 @@ export function createRejectionCounter(o: { db: Db<AdapterTables>; log: Logger; 
   ]);
   let sinceLast = new Map<string, number>();
 
+  const auditCounted = async (): Promise<void> => {
+    if (sinceLast.size === 0) return;
+    const counted = sinceLast;
+    sinceLast = new Map();
+    try {
+      await appendAudit(
+        o.db,
+        'adapter',
+        [...counted].map(([key, count]) => toEntry(key, count)),
+      );
+    } catch (error) {
+      for (const [key, count] of counted) sinceLast.set(key, (sinceLast.get(key) ?? 0) + count);
+      throw error;
+    }
+  };
   const loop = createLoop({
     name: 'door-rejections',
     idleMs: auditEveryMs,
     log: o.log,
     run: async () => {
-      if (sinceLast.size === 0) return 'idle';
-      const counted = sinceLast;
-      sinceLast = new Map();
-      try {
-        await appendAudit(
-          o.db,
-          'adapter',
-          [...counted].map(([key, count]) => toEntry(key, count)),
-        );
-      } catch (error) {
-        for (const [key, count] of counted) sinceLast.set(key, (sinceLast.get(key) ?? 0) + count);
-        throw error;
-      }
+      await auditCounted();
       return 'idle';
     },
   });
 
   return {
-    loop,
+    loop: {
+      ...loop,
+      stop: async () => {
+        await loop.stop();
+        await auditCounted();
+      },
+    },
     count: (door, reason) => {
       counter.inc({ door, reason });
       const key = `${door} ${reason}`;

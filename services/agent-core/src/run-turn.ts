@@ -127,6 +127,10 @@ const withNote = (result: TurnResult, note: string): TurnResult =>
 /** The title is what a phone shows in the list of chats. */
 function toMarkdown(text: string): OutboundContent {
   const storable = toStorableText(text.slice(0, maxOutboundTextLength));
-  const title = [...(storable.split('\n', 1)[0] ?? '')].slice(0, 60).join('').trim();
+  // By code points, so that no character is cut in half.
+  const title = Array.from(storable.split('\n', 1)[0] ?? '')
+    .slice(0, 60)
+    .join('')
+    .trim();
   return { kind: 'markdown', title: title === '' ? 'Steward' : title, text: storable };
 }

@@ -1,0 +1,217 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import request from 'supertest';
+import { addErrorRoutes, AppError, createHttpApp, createMetrics } from '@steward/service-kit';
+import { decryptEvent, encryptEvent, signCardCallback, signRobotCallback } from '@steward/dingtalk';
+import { addHttpDoors, type HttpDoorContext } from './http-doors.ts';
+import type { NewInbound, Recorded } from './record-inbound.ts';
+import { buildPayload, buildRobot, replyKeys, silentLog } from './testing.ts';
+
+const canary = 'c4nary';
+let recorded: NewInbound[] = [];
+let rejected: string[] = [];
+let record: (inbound: NewInbound) => Promise<Recorded>;
+beforeEach(() => {
+  recorded = [];
+  rejected = [];
+  record = (inbound) => {
+    recorded.push(inbound);
+    return Promise.resolve({ inboundEventId: inbound.id, duplicate: false });
+  };
+});
+
+function createApp(over: Partial<HttpDoorContext> = {}) {
+  const metrics = createMetrics('test');
+  const app = createHttpApp({ log: silentLog, metrics, readiness: () => Promise.resolve({}) });
+  addHttpDoors(app, {
+    recorder: { record: (inbound) => record(inbound), pending: () => 0 },
+    replyKeys,
+    log: silentLog,
+    now: () => new Date(),
+    robots: [
+      buildRobot(),
+      buildRobot({ name: 'stream-only', code: 'dingstream', doors: ['stream'], events: null, cardSecret: null }),
+    ],
+    rejections: { count: (door, reason) => rejected.push(`${door} ${reason}`), loop: idleLoop },
+    isOverloaded: () => false,
+    requestsPerMinute: 10_000,
+    ...over,
+  });
+  addErrorRoutes(app, silentLog);
+  return app;
+}
+const idleLoop = { start: () => undefined, wake: () => undefined, stop: () => Promise.resolve() };
+
+const signed = (o: { timestamp?: string; appSecret?: string } = {}) => {
+  const timestamp = o.timestamp ?? String(Date.now());
+  return { timestamp, sign: signRobotCallback({ timestamp, appSecret: o.appSecret ?? buildRobot().appSecret }) };
+};
+const post = (path: string, body: string | Buffer, headers: Record<string, string> = {}, app = createApp()) =>
+  request(app)
+    .post(path)
+    .set({ 'content-type': 'application/json', ...headers })
+    .send(body);
+const say = (over: Record<string, unknown> = {}) =>
+  JSON.stringify(buildPayload({ text: { content: canary }, ...over }));
+
+describe('the robot door', () => {
+  it('answers 200 only after the event is recorded', async () => {
+    const order: string[] = [];
+    record = async (inbound) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      order.push('recorded');
+      return { inboundEventId: inbound.id, duplicate: false };
+    };
+    const response = await post('/dingtalk/robot/ops', say(), signed());
+    order.push('answered');
+    expect(response.status).toBe(200);
+    expect(response.body).toEqual({ msgtype: 'empty' });
+    expect(order).toEqual(['recorded', 'answered']);
+    expect(rejected).toEqual([]);
+  });
+
+  const old = String(Date.now() - 3_700_000);
+  it.each([
+    ['an unknown robot', 404, 'UNKNOWN_ROBOT', '/dingtalk/robot/nobody', say(), signed()],
+    ['a robot that uses the Stream', 404, 'DOOR_CLOSED', '/dingtalk/robot/stream-only', say(), signed()],
+    ['no signature', 401, 'SIGNATURE_MISSING', '/dingtalk/robot/ops', say(), {}],
+    ['another secret', 401, 'SIGNATURE_MISMATCH', '/dingtalk/robot/ops', say(), signed({ appSecret: canary })],
+    ['a stale clock', 401, 'SIGNATURE_STALE', '/dingtalk/robot/ops', say(), signed({ timestamp: old })],
+    ['a body that is not JSON', 400, 'BODY_MALFORMED', '/dingtalk/robot/ops', `{"${canary}`, signed()],
+    ['no body', 400, 'BODY_MALFORMED', '/dingtalk/robot/ops', '', signed()],
+    ['a body without msgId', 400, 'BODY_MALFORMED', '/dingtalk/robot/ops', say({ msgId: null }), signed()],
+    ['another robot in the body', 400, 'ROBOT_MISMATCH', '/dingtalk/robot/ops', say({ robotCode: canary }), signed()],
+    ['a body of 300 KiB', 413, 'BODY_TOO_LARGE', '/dingtalk/robot/ops', canary.repeat(50_000), signed()],
+    [
+      'a compressed body',
+      415,
+      'BODY_ENCODING',
+      '/dingtalk/robot/ops',
+      say(),
+      { ...signed(), 'content-encoding': 'gzip' },
+    ],
+  ])('refuses %s with %i %s, counted, and echoes nothing', async (_, status, code, path, body, headers) => {
+    const response = await post(path, body, headers);
+    expect(response.status).toBe(status);
+    expect(response.body).toMatchObject({ code });
+    expect(JSON.stringify([response.body, response.headers])).not.toContain(canary);
+    expect(rejected).toEqual([`robot ${code}`]);
+    expect(recorded).toEqual([]);
+  });
+
+  it('answers 503 with Retry-After while it is overloaded, before it looks at anything', async () => {
+    const response = await post('/dingtalk/robot/nobody', say(), {}, createApp({ isOverloaded: () => true }));
+    expect([response.status, response.headers['retry-after']]).toEqual([503, '1']);
+    expect(rejected).toEqual(['robot OVERLOADED']);
+  });
+
+  it.each([
+    ['is full', new AppError('DOOR_OVERLOADED', canary, { retryable: true })],
+    ['cannot reach the database', new Error(`connect ${canary}`)],
+  ])('answers 503 with Retry-After when the recorder %s', async (_, error) => {
+    record = () => Promise.reject(error);
+    const response = await post('/dingtalk/robot/ops', say(), signed());
+    expect([response.status, response.headers['retry-after']]).toEqual([503, '1']);
+    expect(JSON.stringify(response.body)).not.toContain(canary);
+  });
+
+  it('answers 503 in about two seconds when recording hangs: the platform does not wait longer', async () => {
+    record = () => new Promise(() => undefined);
+    const startedAt = performance.now();
+    const response = await post('/dingtalk/robot/ops', say(), signed());
+    expect(response.status).toBe(503);
+    expect(performance.now() - startedAt).toBeGreaterThan(1_900);
+    expect(performance.now() - startedAt).toBeLessThan(6_000);
+  });
+
+  it('tells an address that floods to wait', async () => {
+    const app = createApp({ requestsPerMinute: 3 });
+    const statuses: number[] = [];
+    for (let n = 0; n < 5; n += 1) statuses.push((await post('/dingtalk/robot/ops', say(), signed(), app)).status);
+    expect(statuses).toEqual([200, 200, 200, 429, 429]);
+    const last = await post('/dingtalk/robot/ops', say(), signed(), app);
+    expect(last.headers['retry-after']).toBe('60');
+  });
+});
+
+describe('the card door', () => {
+  const click = (over: Record<string, unknown> = {}) =>
+    JSON.stringify({
+      outTrackId: 'card-1',
+      corpId: 'corp-1',
+      userId: 'staff-1',
+      content: JSON.stringify({ cardPrivateData: { actionIds: ['ok'], params: { code: '7F3K' } } }),
+      ...over,
+    });
+  const cardSigned = (apiSecret = buildRobot().cardSecret ?? '') => {
+    const timestamp = String(Date.now());
+    return {
+      'x-ddpaas-signature-timestamp': timestamp,
+      'x-ddpaas-signature': signCardCallback({ timestamp, apiSecret }),
+    };
+  };
+
+  it('records a click and answers it without deciding anything', async () => {
+    const response = await post('/dingtalk/cards/ops', click(), cardSigned());
+    expect(response.status).toBe(200);
+    expect(response.body).toEqual({ cardUpdateOptions: { updateCardDataByKey: true, updatePrivateDataByKey: true } });
+    expect(recorded).toMatchObject([{ kind: 'card_click', source: 'app-key-1', sourceId: null, staffId: 'staff-1' }]);
+    expect(recorded[0]?.message).toMatchObject({
+      type: 'card.clicked.v1',
+      body: { outTrackId: 'card-1', actionIds: ['ok'], params: { code: '7F3K' } },
+    });
+  });
+
+  it('refuses a wrong signature, a closed door and parameters that cannot travel', async () => {
+    const big = { cardPrivateData: { params: { x: 'y'.repeat(20_001) } } };
+    const statuses = [
+      await post('/dingtalk/cards/ops', click(), cardSigned('wrong')),
+      await post('/dingtalk/cards/stream-only', click(), cardSigned()),
+      await post('/dingtalk/cards/ops', click({ content: 'no json' }), cardSigned()),
+      await post('/dingtalk/cards/ops', click({ content: JSON.stringify(big) }), cardSigned()),
+    ].map(({ status }) => status);
+    expect(statuses).toEqual([401, 404, 400, 413]);
+    expect(recorded).toEqual([]);
+  });
+});
+
+describe('the event door', () => {
+  const keys = buildRobot().events ?? { token: '', aesKey: '', ownerKey: '' };
+  const push = (event: Record<string, unknown>, over: Partial<typeof keys> = {}) => {
+    const timestamp = String(Date.now());
+    const sealed = encryptEvent(
+      { ...keys, ...over },
+      { text: JSON.stringify(event), timestamp, nonce: 'n0nce', random: Buffer.alloc(16, 1) },
+    );
+    const query = `msg_signature=${sealed.msg_signature}&timestamp=${timestamp}&nonce=n0nce`;
+    return post(`/dingtalk/events/ops?${query}`, JSON.stringify({ encrypt: sealed.encrypt }));
+  };
+  const openAnswer = (body: { msg_signature: string; timeStamp: string; nonce: string; encrypt: string }) =>
+    decryptEvent(keys, {
+      signature: body.msg_signature,
+      timestamp: body.timeStamp,
+      nonce: body.nonce,
+      encrypt: body.encrypt,
+    });
+
+  it('records an event and answers `success`, encrypted for the platform', async () => {
+    const response = await push({ EventType: 'user_leave_org', eventId: 'e-1', CorpId: 'corp-1', UserId: ['staff-9'] });
+    expect(response.status).toBe(200);
+    expect(openAnswer(response.body)).toBe('success');
+    expect(recorded).toMatchObject([{ kind: 'platform_event', sourceId: 'e-1', message: null, corpId: 'corp-1' }]);
+  });
+
+  it('answers the console’s check_url and records nothing', async () => {
+    const response = await push({ EventType: 'check_url' });
+    expect(openAnswer(response.body)).toBe('success');
+    expect(recorded).toEqual([]);
+  });
+
+  it('refuses another token, another owner and a push without signature', async () => {
+    expect((await push({ EventType: 'x' }, { token: 'other' })).status).toBe(401);
+    expect((await push({ EventType: 'x' }, { ownerKey: 'other-app' })).status).toBe(401);
+    expect((await post('/dingtalk/events/ops', '{"encrypt":"abc"}')).status).toBe(401);
+    expect((await post('/dingtalk/events/stream-only', '{"encrypt":"abc"}')).status).toBe(404);
+    expect(rejected.every((reason) => reason.startsWith('platform_event '))).toBe(true);
+    expect(recorded).toEqual([]);
+  });
+});

@@ -1,0 +1,176 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { claimTurn, renewLease, type ClaimedTurn } from './claim-turn.ts';
+import { endTurn, type TurnResult } from './end-turn.ts';
+import { recordInbound } from './record-inbound.ts';
+import { buildReceived, openTestDatabase, type InboundOptions } from './testing.ts';
+
+let database: Awaited<ReturnType<typeof openTestDatabase>>;
+beforeAll(async () => {
+  database = await openTestDatabase();
+});
+beforeEach(() => database.clear());
+afterAll(() => database.close());
+
+const now = () => new Date();
+const done: TurnResult = {
+  status: 'done',
+  outcome: 'model',
+  answer: { kind: 'markdown', title: 'answer', text: 'the answer' },
+};
+const record = (o: InboundOptions) => recordInbound({ db: database.db, now }, buildReceived(o));
+const claim = () => claimTurn(database.db);
+const claimed = async (): Promise<ClaimedTurn> => {
+  const turn = await claim();
+  if (turn === null) throw new Error('nothing was claimed');
+  return turn;
+};
+const end = (turn: ClaimedTurn) => endTurn({ db: database.db, now }, turn, done);
+const expireLeases = () =>
+  database.rows(`update agent_core.turn set lease_until = now() - interval '1 s' where status = 'running'`);
+
+describe('claiming a turn', () => {
+  it('takes a conversation in the order of its numbers, one at a time', async () => {
+    for (const sequence of [2, 3, 1]) await record({ sequence });
+    for (const sequence of [1, 2, 3]) {
+      const turn = await claimed();
+      expect(turn).toMatchObject({ sequence, attempt: 1, lane: 'answer' });
+      expect(await claim()).toBeNull();
+      expect(await end(turn)).toBe(true);
+    }
+    expect(await claim()).toBeNull();
+  });
+
+  it('does not go past a number that has not come', async () => {
+    await record({ sequence: 1 });
+    await record({ sequence: 3 });
+    await end(await claimed());
+    expect(await claim()).toBeNull();
+    await record({ sequence: 2 });
+    expect((await claimed()).sequence).toBe(2);
+  });
+
+  it('runs one turn of each conversation, in order, under eight claimers at once', async () => {
+    const rooms = ['a', 'b', 'c', 'd'];
+    for (const room of rooms) for (let sequence = 1; sequence <= 10; sequence += 1) await record({ room, sequence });
+    const running = new Set<string>();
+    const worked = new Map<string, number[]>();
+    let most = 0;
+    const claimer = async () => {
+      const db = database.connect(2);
+      for (let idle = 0; idle < 40;) {
+        const turn = await claimTurn(db);
+        if (turn === null) {
+          idle += 1;
+          if ([...worked.values()].flat().length === 40) return;
+          continue;
+        }
+        expect(running.has(turn.conversationId)).toBe(false);
+        running.add(turn.conversationId);
+        most = Math.max(most, running.size);
+        worked.set(turn.conversationId, [...(worked.get(turn.conversationId) ?? []), turn.sequence]);
+        await renewLease(db, turn);
+        // Before the end commits: from then on another claimer may rightly have the next turn.
+        running.delete(turn.conversationId);
+        expect(await endTurn({ db, now }, turn, done)).toBe(true);
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, claimer));
+    for (const room of rooms) expect(worked.get(room)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    expect(most).toBeGreaterThan(1);
+    const attempts = await database.rows('select distinct attempt from agent_core.turn');
+    expect(attempts).toEqual([{ attempt: 1 }]);
+  }, 60_000);
+
+  it('lets a command overtake words, also while words are worked on and others have waited longer', async () => {
+    await record({ sequence: 1, text: 'a long question' });
+    await record({ sequence: 2, text: 'another one' });
+    await claimed();
+    await record({ sequence: 3, text: '/help' });
+    await record({ room: 'never served', sequence: 1 });
+    expect(await claimed()).toMatchObject({ sequence: 3, lane: 'control' });
+  });
+
+  it('serves first the conversation that was served longest ago', async () => {
+    for (let sequence = 1; sequence <= 5; sequence += 1) await record({ room: 'noisy', sequence });
+    await end(await claimed());
+    // A room with a long past, whose number is far higher than those of the noisy one.
+    await record({ room: 'quiet', sequence: 50 });
+    await database.rows(
+      `update agent_core.conversation set recorded_through = 50, last_claimed_at = now() - interval '1 h'
+       where conversation_id = 'quiet'`,
+    );
+    expect((await claimed()).conversationId).toBe('quiet');
+    expect((await claimed()).conversationId).toBe('noisy');
+  });
+
+  it('leaves a turn alone until its next attempt is due, and what follows it too', async () => {
+    await record({ sequence: 1 });
+    await record({ sequence: 2 });
+    await database.rows(`update agent_core.turn set next_attempt_at = now() + interval '1 h' where sequence = 1`);
+    expect(await claim()).toBeNull();
+  });
+});
+
+describe('a lease that ran out', () => {
+  it('gives the turn to another attempt, and takes from the old one every way to change it', async () => {
+    await record({ sequence: 1 });
+    const old = await claimed();
+    await expireLeases();
+    const taken = await claimed();
+    expect(taken).toMatchObject({ id: old.id, attempt: 2 });
+    expect(await renewLease(database.db, old)).toBe(false);
+    const before = await traces();
+    expect(await end(old)).toBe(false);
+    expect(await traces()).toEqual(before);
+    expect(await renewLease(database.db, taken)).toBe(true);
+    expect(await end(taken)).toBe(true);
+    expect(await end(taken)).toBe(false);
+  });
+
+  it('is taken over by exactly one of many', async () => {
+    await record({ sequence: 1 });
+    await claimed();
+    await expireLeases();
+    const takers = await Promise.all(Array.from({ length: 8 }, () => claim()));
+    expect(takers.filter((turn) => turn !== null)).toMatchObject([{ attempt: 2 }]);
+  });
+});
+
+describe('a number that was skipped and comes late', () => {
+  const skipTo = (through: number) =>
+    database.rows(`update agent_core.conversation set recorded_through = ${through}, gap_since = null`);
+
+  it('waits for the running turn of its lane and stops no other conversation meanwhile', async () => {
+    await record({ room: 'late', sequence: 2 });
+    await skipTo(2);
+    const running = await claimed();
+    await record({ room: 'late', sequence: 1 });
+    await database.rows(`update agent_core.conversation set last_claimed_at = '-infinity'`);
+    await record({ room: 'other', sequence: 1 });
+    await database.rows(`update agent_core.conversation set last_claimed_at = now() where conversation_id = 'other'`);
+    expect((await claimed()).conversationId).toBe('other');
+    expect(await claim()).toBeNull();
+    await end(running);
+    expect(await claimed()).toMatchObject({ conversationId: 'late', sequence: 1 });
+  });
+
+  it('does not lock its lane when the turn before it crashed', async () => {
+    await record({ sequence: 2 });
+    await skipTo(2);
+    const crashed = await claimed();
+    await record({ sequence: 1 });
+    await expireLeases();
+    const taken = await claimed();
+    expect(taken).toMatchObject({ id: crashed.id, attempt: 2 });
+    await end(taken);
+    expect((await claimed()).sequence).toBe(1);
+  });
+});
+
+const traces = async () => [
+  await database.rows('select * from agent_core.turn order by id'),
+  await database.rows('select * from agent_core.transcript order by turn_id, speaker'),
+  await database.rows('select * from agent_core.outbox order by id'),
+  await database.rows('select * from agent_core.outbound_tail'),
+  await database.rows(`select id from audit.entry where kind = 'turn.ended' order by id`),
+];

@@ -1,0 +1,142 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { newId } from '@steward/service-kit';
+import type { Db } from '@steward/postgres';
+import { closeAttempt } from './close-attempt.ts';
+import type { SenderTables } from './database.ts';
+import { openAttempt, type OpenAttempt } from './open-attempt.ts';
+import { buildReply, openTestDatabase } from './testing.ts';
+
+let database: Awaited<ReturnType<typeof openTestDatabase>>;
+beforeAll(async () => {
+  database = await openTestDatabase();
+});
+beforeEach(() => database.clear());
+afterAll(() => database.close());
+
+const now = () => new Date();
+const generous: Parameters<typeof openAttempt>[0]['limits'] = { perMinuteOf: () => 60_000_000 };
+const open = (limits = generous, db: Db<SenderTables> = database.db) => openAttempt({ db, limits, now });
+const opened = async (limits = generous): Promise<OpenAttempt> => {
+  const attempt = await open(limits);
+  if (typeof attempt === 'string') throw new Error(`nothing was opened: ${attempt}`);
+  return attempt;
+};
+const accept = (attempt: OpenAttempt) =>
+  closeAttempt({ db: database.db, now, random: () => 0 }, attempt, {
+    outcome: 'accepted',
+    code: null,
+    processQueryKey: null,
+    retryAfterMs: null,
+  });
+
+describe('opening an attempt', () => {
+  it('writes the attempt as unknown, with its lease, before anything is sent', async () => {
+    const id = await database.record();
+    const attempt = await opened();
+    expect(attempt).toMatchObject({ outboundMessageId: id, number: 1, part: 0, path: 'group_openapi', text: 'hello' });
+    const ledger = await database.rows(
+      `select m.status, m.attempt_count, m.lease_until > now() as leased, a.outcome, a.ended_at, a.number
+       from outbound_sender.outbound_message m join outbound_sender.delivery_attempt a on a.outbound_message_id = m.id`,
+    );
+    expect(ledger).toEqual([
+      { status: 'sending', attempt_count: 1, leased: true, outcome: 'unknown', ended_at: null, number: 1 },
+    ]);
+    expect(await open()).toBe('idle');
+  });
+
+  it('takes the most urgent lane first, and the oldest of a lane', async () => {
+    const bulk = await database.record({ lane: 'bulk' });
+    const first = await database.record({ lane: 'answer' });
+    const second = await database.record({ lane: 'answer' });
+    const control = await database.record({ lane: 'control' });
+    const order = [await opened(), await opened(), await opened(), await opened()];
+    expect(order.map(({ outboundMessageId }) => outboundMessageId)).toEqual([control, first, second, bulk]);
+  });
+
+  it('gives each message to one of many openers', async () => {
+    const ids = await Promise.all(Array.from({ length: 12 }, () => database.record()));
+    const given: string[] = [];
+    const opener = async () => {
+      const db = database.connect(1);
+      for (let idle = 0; idle < 3;) {
+        const attempt = await open(generous, db);
+        if (attempt === 'idle') idle += 1;
+        else if (attempt !== 'again') given.push(attempt.outboundMessageId);
+      }
+    };
+    await Promise.all(Array.from({ length: 4 }, opener));
+    expect(given.sort()).toEqual(ids.sort());
+  });
+
+  it('waits for the answer before it, whatever way that ends', async () => {
+    const first = await database.record();
+    const second = await database.record({ after: first });
+    const attempt = await opened();
+    expect(attempt.outboundMessageId).toBe(first);
+    expect(await open()).toBe('idle');
+    await accept(attempt);
+    expect((await opened()).outboundMessageId).toBe(second);
+  });
+
+  it('waits 30 s, and no longer, for an answer that never came', async () => {
+    const id = await database.record({ after: newId() });
+    expect(await open()).toBe('idle');
+    await database.rows(`update outbound_sender.outbound_message set recorded_at = now() - interval '31 s'`);
+    expect((await opened()).outboundMessageId).toBe(id);
+  });
+
+  it('ends a message that has no way to its recipient as failed, and says so', async () => {
+    const id = await database.record({ target: buildReply({ kind: 'single', staffId: null, expiresAtMs: null }) });
+    expect(await open()).toBe('again');
+    expect(await open()).toBe('idle');
+    expect(await database.rows('select status, reason, attempt_count from outbound_sender.outbound_message')).toEqual([
+      { status: 'failed', reason: 'NO_WAY_TO_RECIPIENT', attempt_count: 0 },
+    ]);
+    expect(
+      await database.rows(
+        `select message -> 'body' ->> 'ending' as ending from outbound_sender.outbox where type = 'outbound.settled.v1' and subject_id = '${id}'`,
+      ),
+    ).toEqual([{ ending: 'failed' }]);
+    expect(await database.rows('select from outbound_sender.send_budget')).toEqual([]);
+  });
+});
+
+describe('the send budget', () => {
+  it('never admits more than it should in any window, under four openers at once', async () => {
+    // 600 a minute is one each 100 ms; two may come together.
+    const spacingMs = 100;
+    for (let n = 0; n < 25; n += 1) await database.record();
+    let admitted = 0;
+    const opener = async () => {
+      const db = database.connect(1);
+      while (admitted < 25) {
+        const attempt = await open({ perMinuteOf: () => 600 }, db);
+        if (attempt !== 'idle' && attempt !== 'again') admitted += 1;
+      }
+    };
+    await Promise.all(Array.from({ length: 4 }, opener));
+    // The database's own clock says when: a row's time is that of the transaction that let it through.
+    const starts = await database.rows<{ ms: number }>(
+      `select (extract(epoch from started_at) * 1000)::float8 as ms from outbound_sender.delivery_attempt order by started_at`,
+    );
+    expect(starts).toHaveLength(25);
+    for (let from = 0; from < starts.length; from += 1) {
+      for (let to = from; to < starts.length; to += 1) {
+        const windowMs = starts[to]!.ms - starts[from]!.ms;
+        expect(to - from + 1).toBeLessThanOrEqual(Math.floor(windowMs / spacingMs + 1e-6) + 2);
+      }
+    }
+  }, 60_000);
+
+  it('holds back one robot and not the others', async () => {
+    const of = (robotCode: string) => ({ target: { kind: 'group' as const, robotCode, conversationId: 'cid' } });
+    const limits = { perMinuteOf: (budget: string) => (budget === 'robot slow' ? 1 : 60_000_000) };
+    for (let n = 0; n < 3; n += 1) await database.record(of('slow'));
+    await database.record(of('quick'));
+    const codes = [await opened(limits), await opened(limits), await opened(limits)].map(({ budget }) => budget);
+    expect(codes).toEqual(['robot slow', 'robot slow', 'robot quick']);
+    expect(await open(limits)).toBe('idle');
+    await database.rows(`update outbound_sender.send_budget set next_free_at = now() where budget = 'robot slow'`);
+    expect((await opened(limits)).budget).toBe('robot slow');
+  });
+});
