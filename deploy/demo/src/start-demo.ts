@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { startAdapter, type AdapterTables } from '@steward/adapter';
 import { startAgentCore, type AgentTables } from '@steward/agent-core';
 import { createInProcessBus } from '@steward/bus';
@@ -106,6 +107,8 @@ async function startParts(
     connectBus,
     version,
     requestsPerMinute: 6_000,
+    // The embedded database computes in this very process, so being late is normal here.
+    maxLoopDelayMs: 5_000,
     log: logOf('adapter'),
     database: embedded.database<AdapterTables>({ schema: 'adapter', role: 'steward_adapter' }),
     flags: flags(o.ports.adapter),
@@ -113,11 +116,25 @@ async function startParts(
   closers.push(() => adapter.stop());
 
   simulator.control.setWorld({ apps: buildDemoWorld({ config, find, callbackUrl: adapter.url }).apps });
+  await untilReady(adapter.url);
   const services = { adapter: adapter.url, agentCore: agentCore.url, outboundSender: outboundSender.url };
   const urls = { adapterUrl: adapter.url, simulatorUrl: simulator.url, services };
   const card = buildDemoCard({ config, find, mode: 'embedded', urls });
   writeFileSync(path.join(o.folder, 'demo.json'), `${JSON.stringify(card, null, 2)}\n`, { mode: 0o600 });
   return { card, simulator, stop };
+}
+
+/** Waits until the Stream socket is open too: what is said before would find no door. */
+async function untilReady(url: string): Promise<void> {
+  const giveUpAt = performance.now() + 30_000;
+  for (;;) {
+    const { ok } = await fetch(`${url}/readyz`);
+    if (ok) return;
+    if (performance.now() > giveUpAt) {
+      throw new AppError('DEMO_NOT_READY', `${url}/readyz did not become ready in 30 s`, { retryable: true });
+    }
+    await setTimeout(100);
+  }
 }
 
 function pointAtSimulator(config: StewardConfig, url: string): StewardConfig {

@@ -35,6 +35,7 @@ await runService({
       }),
       connectBus: (metrics) => createRabbitBus({ url: env.AMQP_URL, service: 'adapter', log, metrics }),
       requestsPerMinute: env.DOOR_REQUESTS_PER_MINUTE,
+      maxLoopDelayMs: 250,
       log,
       flags,
     });

@@ -31,12 +31,11 @@ export type AdapterOptions = {
   connectBus: (metrics: Metrics) => Promise<Bus>;
   /** Requests from one address in a minute before it is told to wait. */
   requestsPerMinute: number;
+  /** A process that is this late on its own timers takes no more over HTTP until it has caught up. */
+  maxLoopDelayMs: number;
   log: Logger;
   flags: ServeFlags;
 };
-
-/** A process that is this late on its own timers cannot take more. */
-const maxLoopDelayMs = 250;
 
 /** Starts the adapter: doors → ledger → outbox → bus. Resolves when it is serving. */
 export async function startAdapter(o: AdapterOptions): Promise<{ url: string; stop(): Promise<void> }> {
@@ -61,7 +60,7 @@ export async function startAdapter(o: AdapterOptions): Promise<{ url: string; st
     const rejections = createRejectionCounter({ db, log, metrics });
     rejections.loop.start();
     lifecycle.add('rejections', () => rejections.loop.stop());
-    const loopDelay = createLoopDelayGuard({ maxDelayMs: maxLoopDelayMs });
+    const loopDelay = createLoopDelayGuard({ maxDelayMs: o.maxLoopDelayMs });
     lifecycle.add('loop delay guard', () => Promise.resolve(loopDelay.close()));
 
     const receive: ReceiveContext = { recorder, replyKeys: o.replyKeys, log, now: () => new Date() };
