@@ -14,7 +14,10 @@ export default tseslint.config(
       'no-eval': 'error',
       'no-new-func': 'error',
       'no-console': 'error',
-      'no-restricted-imports': ['error', { patterns: [{ group: ['@steward/*/src/*'], message: 'Import the package, not a file inside it.' }] }],
+      'no-restricted-imports': [
+        'error',
+        { patterns: [{ group: ['@steward/*/src/*'], message: 'Import the package, not a file inside it.' }] },
+      ],
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],

@@ -53,6 +53,7 @@ await runService({
       now: () => new Date(),
       robots: loadRobots(loadStewardConfig({ path: env.STEWARD_CONFIG }), env.STEWARD_SECRETS_DIR),
       rejections: { count: () => undefined, loop: createIdleLoop(log) },
+      signatures: { note: () => undefined },
       isOverloaded: () => loopDelay.isOverloaded(),
       requestsPerMinute: env.DOOR_REQUESTS_PER_MINUTE,
     });

@@ -76,8 +76,8 @@ describe('kill -9 of outbound-sender', () => {
 
     control.setFaults({ latencyMs: {}, replyDelayMs: {} });
     await sender.start();
-    // After the lease of 30 s.
-    for (const text of [during, after]) await stack.waitForAnswers({ contains: text, count: 2, timeoutMs: 60_000 });
+    // After the lease of 45 s.
+    for (const text of [during, after]) await stack.waitForAnswers({ contains: text, count: 2, timeoutMs: 80_000 });
     await stack.checkNothingLost();
     for (const text of [during, after]) {
       const answers = await stack.waitForAnswers({ contains: text });

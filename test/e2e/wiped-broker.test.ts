@@ -38,8 +38,8 @@ describe('RabbitMQ loses everything that it had confirmed', () => {
     await ask();
     await wipeWhenFull(queue);
     for (const consumer of consumers()) await consumer.start();
-    // The first back-off is 4 to 6 s, the second 8 to 12 s; the rest is for reconnecting on a busy machine.
-    const fates = await stack.checkNothingLost({ timeoutMs: 45_000 });
+    // The first back-off is 12 to 18 s, the second 24 to 36 s; the rest is for reconnecting on a busy machine.
+    const fates = await stack.checkNothingLost({ timeoutMs: 90_000 });
     expect(fates).toMatchObject({ lost: 0, duplicated: 0, reordered: 0 });
   });
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { startAdapter, type AdapterTables } from '@steward/adapter';
@@ -10,6 +10,7 @@ import { startOutboundSender, type SenderTables } from '@steward/outbound-sender
 import { createEmbedded, migrate } from '@steward/postgres';
 import { AppError, createLogger, loadStewardConfig, parseSealKeys, type StewardConfig } from '@steward/service-kit';
 import { buildDemoCard, buildDemoWorld } from '@steward/stack-setup';
+import { lockFolder } from './lock-folder.ts';
 
 export type Demo = {
   card: ReturnType<typeof buildDemoCard>;
@@ -145,38 +146,4 @@ function readOrMakeSecret(folder: string, name: string, make = () => randomBytes
   const file = path.join(folder, path.basename(name));
   if (!existsSync(file)) writeFileSync(file, `${make()}\n`, { mode: 0o600 });
   return readFileSync(file, 'utf8').trim();
-}
-
-/**
- * PGlite opens a folder that another process works on, and corrupts it. The lock is a file that is created or not, with
- * the owner's process id in it; the lock of a process that is gone is taken over.
- */
-function lockFolder(folder: string): () => void {
-  const file = path.join(folder, 'lock');
-  for (const attempt of [1, 2]) {
-    try {
-      const handle = openSync(file, 'wx', 0o600);
-      writeSync(handle, String(process.pid));
-      closeSync(handle);
-      return () => rmSync(file, { force: true });
-    } catch (cause) {
-      const owner = Number(existsSync(file) ? readFileSync(file, 'utf8') : 0);
-      if (attempt === 2 || isAlive(owner)) {
-        const text = `process ${owner} already works on ${folder}; stop it first (or remove ${file} if it is not Steward)`;
-        throw new AppError('DEMO_RUNNING', text, { retryable: false, cause });
-      }
-      rmSync(file, { force: true });
-    }
-  }
-  throw new AppError('DEMO_RUNNING', `${folder} is locked`, { retryable: false });
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
 }

@@ -163,6 +163,21 @@ export function describeBusContract(name: string, createPlace: () => Promise<Bus
       await sawAtLeast(seen, 2);
     });
 
+    it('buries what a database refuses twice, and lets a race have its second look', async () => {
+      const poison = buildReceipt();
+      let races = 1;
+      const { agent, seen } = await open((message) => {
+        const refuse = (sqlState: string) => Promise.reject(Object.assign(new Error('no'), { code: sqlState }));
+        if (message.id === poison.id) return refuse('22P05');
+        races -= 1;
+        return races >= 0 ? refuse('23505') : Promise.resolve();
+      });
+      await agent.publish([poison, buildReceipt()]);
+      expect(await deadLetters()).toEqual([{ code: deadCodes.rowRefused, body: JSON.stringify(poison) }]);
+      await sawAtLeast(seen, 4);
+      expect(await place.dead(queue)).toHaveLength(1);
+    });
+
     it('buries a body that is not in the contract, unseen by the handler', async () => {
       const { agent, seen } = await open();
       const broken = { ...buildReceipt(), id: 'not a uuid' };

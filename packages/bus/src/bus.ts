@@ -46,4 +46,5 @@ export const deadCodes = {
   bodyInvalid: 'BUS_BODY_INVALID',
   bodyTooLarge: 'BUS_BODY_TOO_LARGE',
   deliveryLimit: 'BUS_DELIVERY_LIMIT',
+  rowRefused: 'BUS_ROW_REFUSED',
 } as const;

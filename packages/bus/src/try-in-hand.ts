@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { backoffMs, describeError, isRetryable, type Logger } from '@steward/service-kit';
+import { backoffMs, describeError, isRetryable, isRowRefused, type Logger } from '@steward/service-kit';
 import type { BusMessage } from '@steward/contracts';
-import type { BusHandler, Delivery } from './bus.ts';
+import { type BusHandler, type Delivery, deadCodes } from './bus.ts';
 
 /** What to tell the broker about a delivery: done, refused for good, or somebody shall try it later. */
 export type Ending = { kind: 'done' } | { kind: 'dead'; code: string } | { kind: 'returned' };
@@ -19,13 +19,15 @@ export type InHandDeps = { handler: BusHandler; limits: RetryLimits; signal: Abo
 /** Runs the handler until it succeeds, refuses, has used up the retry budget, or the signal ends the waiting. */
 export async function tryInHand(deps: InHandDeps, message: BusMessage, delivery: Delivery): Promise<Ending> {
   const startedAt = performance.now();
+  let rowRefusals = 0;
   for (let attempt = 1; ; attempt += 1) {
     try {
       await deps.handler(message, delivery);
       return { kind: 'done' };
     } catch (error) {
       const waitMs = Math.max(deps.limits.baseMs, backoffMs(attempt, { ...deps.limits, random: Math.random }));
-      const ending = endingAfter(error, performance.now() - startedAt + waitMs, deps.limits);
+      if (isRowRefused(error)) rowRefusals += 1;
+      const ending = endingAfter(error, rowRefusals, performance.now() - startedAt + waitMs, deps.limits);
       // The first failure and the last one are worth a line; those between say the same.
       if (attempt === 1 || ending) {
         const outcome = ending?.kind ?? 'retried';
@@ -38,8 +40,10 @@ export async function tryInHand(deps: InHandDeps, message: BusMessage, delivery:
 }
 
 /** How a failed attempt ends the delivery, or undefined when the next attempt would still be within the budget. */
-function endingAfter(error: unknown, nextAtMs: number, limits: RetryLimits): Ending | undefined {
+function endingAfter(error: unknown, rowRefusals: number, nextAtMs: number, limits: RetryLimits): Ending | undefined {
   if (!isRetryable(error)) return { kind: 'dead', code: describeError(error).code };
+  // Once may be a race with another process over the same key; twice is the row.
+  if (rowRefusals > 1) return { kind: 'dead', code: deadCodes.rowRefused };
   return nextAtMs > limits.budgetMs ? { kind: 'returned' } : undefined;
 }
 

@@ -4,6 +4,7 @@ import { createApiClient } from './api-client.ts';
 import { answerJson, startLocalServer } from './local-server.test-support.ts';
 import type { LocalServer, SeenRequest } from './local-server.test-support.ts';
 import { maxAnswerBytes } from './post-json.ts';
+import { createTokenSource } from './token-source.ts';
 
 let server: LocalServer | undefined;
 afterEach(() => server?.close());
@@ -11,7 +12,11 @@ afterEach(() => server?.close());
 const content = { kind: 'text', text: 'done' } as const;
 const ok = { errcode: 0, errmsg: 'ok' };
 
-async function start(answer: (request: SeenRequest, response: ServerResponse) => void, timeoutMs = 5_000) {
+async function start(
+  answer: (request: SeenRequest, response: ServerResponse) => void,
+  timeoutMs = 5_000,
+  deadlineMs?: number,
+) {
   const started = await startLocalServer(answer);
   server = started;
   const tokens = {
@@ -25,6 +30,7 @@ async function start(answer: (request: SeenRequest, response: ServerResponse) =>
     apiUrl: started.url,
     oapiUrl: started.url,
     timeoutMs,
+    deadlineMs,
     now: () => 1_577_262_236_757,
   });
   const rule = { hosts: [], httpHosts: [new URL(started.url).host] };
@@ -130,6 +136,40 @@ describe('API client', () => {
   it('does not know whether it was sent when no answer comes in time', async () => {
     const { bySession } = await start(() => undefined, 100);
     expect(await bySession()).toMatchObject({ kind: 'unknown', code: 'TIMEOUT' });
+  });
+
+  it.each([
+    ['the first token', [], 'retryable'],
+    ['the first answer', ['token'], 'unknown'],
+    ['the second token, since what was refused was not sent', ['token', 'refused'], 'retryable'],
+    ['the second answer', ['token', 'refused', 'token'], 'unknown'],
+  ])('ends a whole send at its deadline while it waits for %s', async (_name, replies, kind) => {
+    const { client, requests } = await start(
+      (_request, response) => {
+        const reply = replies[requests.length - 1];
+        if (reply === 'token') answerJson(response, 200, { accessToken: `token-${requests.length}`, expireIn: 7200 });
+        if (reply === 'refused') answerJson(response, 400, { code: 'InvalidAuthentication' });
+      },
+      60_000,
+      1_000,
+    );
+    const tokens = createTokenSource({
+      apiUrl: server?.url ?? '',
+      appKey: 'k',
+      appSecret: 'app-secret-0123456789',
+      timeoutMs: 60_000,
+    });
+    const outcome = await client.sendToGroup({ app: { robotCode: 'r', tokens }, conversationId: 'c', content });
+    expect(outcome).toMatchObject({ kind, code: expect.stringMatching(/TIMEOUT$/) });
+    expect(requests).toHaveLength(replies.length + 1);
+  });
+
+  it('starts no POST once the deadline has passed', async () => {
+    const { client, app, requests } = await start((_request, response) => answerJson(response, 200, {}), 5_000, 10);
+    const slow = { get: () => new Promise<string>((resolve) => setTimeout(resolve, 500, 'token-1')), invalidate() {} };
+    const outcome = await client.sendToGroup({ app: { ...app, tokens: slow }, conversationId: 'c', content });
+    expect(outcome).toMatchObject({ kind: 'retryable', code: 'TIMEOUT' });
+    expect(requests).toEqual([]);
   });
 
   it('does not know whether it was sent when the connection breaks after the request', async () => {

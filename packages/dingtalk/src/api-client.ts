@@ -13,7 +13,7 @@ import type { TokenSource } from './token-source.ts';
 /** An app robot as the API knows it. */
 export type RobotApp = { robotCode: string; tokens: TokenSource };
 
-/** Every way to say something. No call rejects; each ends within its timeout, a refused token costs one more round. */
+/** Every way to say something. No call rejects; each ends within 12 s, however often a token is asked for or refused. */
 export type ApiClient = {
   /** Answers where a message came from, without a token. The address is checked against the rule first. */
   sendBySession(o: {
@@ -39,17 +39,25 @@ export type ApiClient = {
 /** The docs say 20 (an error text says 100): the smaller number is right in both readings. */
 const maxUsers = 20;
 
-/** A client for one DingTalk. `timeoutMs` is for each POST; the platform's own limit behind its gateway is 3 s. */
+/**
+ * A client for one DingTalk. `timeoutMs` is for each POST (the platform's own limit behind its gateway is 3 s),
+ * `deadlineMs` for a whole send: token, POST, fresh token, second POST.
+ */
 export function createApiClient(o: {
   apiUrl: string;
   oapiUrl: string;
   timeoutMs?: number;
+  deadlineMs?: number;
   now?: () => number;
 }): ApiClient {
   const timeoutMs = o.timeoutMs ?? 8_000;
+  const deadlineMs = o.deadlineMs ?? 12_000;
   const now = o.now ?? Date.now;
-  const post = (door: SendDoor, url: string, body: unknown, headers?: Record<string, string>) =>
-    postAndClassify({ door, url, body, headers, timeoutMs });
+  const post = (door: SendDoor, url: string, body: unknown) => postAndClassify({ door, url, body, timeoutMs });
+  const postAsApp = (app: RobotApp, url: string, body: unknown) =>
+    withToken(app.tokens, AbortSignal.timeout(deadlineMs), (headers, signal) =>
+      postAndClassify({ door: 'open_api', url, body, headers, timeoutMs, signal }),
+    );
   return {
     sendBySession: async ({ sessionWebhook, rule, content, mentions }) => {
       const verdict = checkSessionWebhook(sessionWebhook, rule);
@@ -59,16 +67,12 @@ export function createApiClient(o: {
     sendToUsers: async ({ app, staffIds, content }) => {
       if (staffIds.length === 0 || staffIds.length > maxUsers) return wrongCount(staffIds.length);
       const body = { robotCode: app.robotCode, userIds: staffIds, ...renderOpenApiContent(content) };
-      return withToken(app.tokens, (token) =>
-        post('open_api', `${o.apiUrl}/v1.0/robot/oToMessages/batchSend`, body, tokenHeader(token)),
-      );
+      return postAsApp(app, `${o.apiUrl}/v1.0/robot/oToMessages/batchSend`, body);
     },
     sendToGroup: async ({ app, conversationId, content }) => {
       const { robotCode } = app;
       const body = { robotCode, openConversationId: conversationId, ...renderOpenApiContent(content) };
-      return withToken(app.tokens, (token) =>
-        post('open_api', `${o.apiUrl}/v1.0/robot/groupMessages/send`, body, tokenHeader(token)),
-      );
+      return postAsApp(app, `${o.apiUrl}/v1.0/robot/groupMessages/send`, body);
     },
     sendByCustomRobot: async ({ accessToken, secret, msgUuid, content, mentions }) => {
       const url = buildCustomRobotUrl({ oapiUrl: o.oapiUrl, accessToken, secret, nowMs: now() });
@@ -78,29 +82,30 @@ export function createApiClient(o: {
 }
 
 /** A refused token is dropped and the call made once more: what was refused was not sent. */
-async function withToken(tokens: TokenSource, send: (token: string) => Promise<SendOutcome>): Promise<SendOutcome> {
+async function withToken(
+  tokens: TokenSource,
+  signal: AbortSignal,
+  send: (headers: Record<string, string>, signal: AbortSignal) => Promise<SendOutcome>,
+): Promise<SendOutcome> {
   try {
-    const token = await tokens.get();
-    const outcome = await send(token);
+    const token = await tokens.get(signal);
+    const outcome = await send(tokenHeader(token), signal);
     if (outcome.kind !== 'token') return outcome;
     tokens.invalidate(token);
-    return await send(await tokens.get());
+    return await send(tokenHeader(await tokens.get(signal)), signal);
   } catch (error) {
     return withoutToken(error);
   }
 }
 
-async function postAndClassify(o: {
-  door: SendDoor;
-  url: string;
-  body: unknown;
-  headers: Record<string, string> | undefined;
-  timeoutMs: number;
-}): Promise<SendOutcome> {
-  const posted = await postJson({ url: o.url, body: o.body, headers: o.headers, timeoutMs: o.timeoutMs });
+async function postAndClassify({
+  door,
+  ...request
+}: { door: SendDoor } & Parameters<typeof postJson>[0]): Promise<SendOutcome> {
+  const posted = await postJson(request);
   switch (posted.kind) {
     case 'answered':
-      return classifyResponse({ door: o.door, httpStatus: posted.httpStatus, body: posted.body });
+      return classifyResponse({ door, httpStatus: posted.httpStatus, body: posted.body });
     case 'not_sent':
       return { kind: 'retryable', code: posted.code, text: 'DingTalk cannot be reached', scope: 'egress' };
     case 'unclear':

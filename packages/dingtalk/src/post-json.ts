@@ -23,7 +23,8 @@ const beforeWriting = new Set([
 
 /**
  * POSTs JSON. Never rejects. Redirects are answers, not followed. The decoded body is JSON where it is JSON, else the
- * text, else (over 64 KiB) empty. A timeout is `unclear`: fetch does not tell whether it had connected.
+ * text, else (over 64 KiB) empty. A timeout, or the end of `signal`, is `unclear`: fetch does not tell whether it had
+ * connected. Only a signal that ended before is `not_sent`.
  */
 export async function postJson(o: {
   url: string;
@@ -32,6 +33,7 @@ export async function postJson(o: {
   headers?: Record<string, string>;
   signal?: AbortSignal;
 }): Promise<PostResult> {
+  if (o.signal?.aborted) return { kind: 'not_sent', code: toFailureCode(o.signal.reason) };
   const timeout = AbortSignal.timeout(o.timeoutMs);
   try {
     const response = await fetch(o.url, {

@@ -16,7 +16,7 @@ export type StreamPush = { messageId: string; connectionId: string | null };
  * subscribed, and answered 404 if it comes all the same.
  */
 export type StreamReceivers = {
-  /** Payload for `parseRobotMessage`. */
+  /** Payload for `parseRobotMessage`. A rejection, or 20 s without an end, leaves the frame unacked. */
   robotMessage?: (payload: unknown, push: StreamPush) => Promise<void>;
   /** Payload for `parseCardCallback`. The person sees a failure after 2 s, so this has 1.9 s. */
   cardCallback?: (payload: unknown, push: StreamPush) => Promise<CardResponse | null>;
@@ -51,7 +51,8 @@ export function createPushDesk(o: {
       reply(await answerPush(o, frame, { messageId, connectionId: frame.connectionId }));
     } catch (error) {
       o.log.error('stream.push_failed', { topic: frame.topic, messageId, error: describeError(error) });
-      reply(frame.type === 'EVENT' ? eventAck(messageId, 'LATER') : buildAck(messageId, 500, { response: null }));
+      const ack = ackFailure(frame, messageId);
+      if (ack !== null) reply(ack);
     }
   };
 
@@ -100,6 +101,12 @@ async function answerPush(
   }
   if (isRobot) await within(receiveLimitMs, robotMessage(frame.payload, push));
   return buildAck(push.messageId, 200, { response: null });
+}
+
+/** A robot message gets no answer: an unacked frame is what the platform sends again, and any answer ends it. */
+function ackFailure(frame: StreamFrame, messageId: string): StreamAck | null {
+  if (frame.type === 'EVENT') return eventAck(messageId, 'LATER');
+  return frame.topic === robotTopic ? null : buildAck(messageId, 500, { response: null });
 }
 
 function eventAck(messageId: string, status: 'SUCCESS' | 'LATER'): StreamAck {

@@ -32,15 +32,22 @@ describe('answering', () => {
     expect(received[1]).toMatchObject({ code: 200, headers: { messageId: 'f1' }, data: '{"response":null}' });
   });
 
-  it('answers 500 when it could not be made durable, without the reason', async () => {
-    const { gateway, lines } = await start({
-      receivers: { robotMessage: () => Promise.reject(new Error('disk full')) },
+  it('leaves a robot message unacked that could not be made durable, at once or in time', async () => {
+    const fates = [Promise.reject(new Error('disk full')), new Promise<void>(() => undefined), Promise.resolve()];
+    const { gateway, lines, timers } = await start({
+      receivers: { robotMessage: () => fates.shift() ?? Promise.resolve() },
     });
     const { ws, received } = await gateway.socket(0);
+    const failures = () => lines.filter((line) => line.event === 'stream.push_failed').length;
     ws.send(robotFrame('f1'));
-    await until(() => received.length === 1);
-    expect(received[0]).toMatchObject({ code: 500, message: 'Internal Error', data: '{"response":null}' });
-    expect(lines.map((line) => line.event)).toContain('stream.push_failed');
+    await until(() => failures() === 1);
+    ws.send(robotFrame('f2'));
+    await until(() => timers.delays.filter((ms) => ms === 20_000).length === 2);
+    timers.advance(20_000);
+    await until(() => failures() === 2);
+    ws.send(robotFrame('f3'));
+    await until(() => received.some((ack) => JSON.stringify(ack['headers']).includes('f3')));
+    expect(JSON.stringify(received)).not.toMatch(/f1|f2/);
   });
 
   it('answers a card with its response, and 500 before the 2 s are over', async () => {

@@ -8,8 +8,9 @@ export type TokenSource = {
   /**
    * A token that is valid for a while. Rejects AppError DINGTALK_TOKEN_REFUSED (not retryable: credentials,
    * permission) or DINGTALK_TOKEN_UNAVAILABLE (retryable); `details.platformCode` says what was answered.
+   * The end of `signal` ends this caller's wait with the latter; others go on waiting for the same request.
    */
-  get(): Promise<string>;
+  get(signal?: AbortSignal): Promise<string>;
   /** Drops this token if it is still the cached one, so that late failures of an old token cost no refresh. */
   invalidate(token: string): void;
 };
@@ -36,7 +37,7 @@ export function createTokenSource(o: {
   const refresh = async (): Promise<string> => {
     const askedAtMs = now();
     const { accessToken: token, expireIn } = await requestToken({ ...o, timeoutMs: o.timeoutMs ?? 5_000 });
-    registerSecret(token);
+    registerSecret(token, { rotating: true });
     const expiresAtMs = askedAtMs + expireIn * 1_000;
     // A token that lives shorter than the margin is still good for half its life.
     const refreshAtMs = Math.max(expiresAtMs - refreshEarlyMs, askedAtMs + (expireIn * 1_000) / 2);
@@ -46,22 +47,37 @@ export function createTokenSource(o: {
 
   const refreshOnce = (): Promise<string> => (running ??= refresh().finally(() => (running = null)));
 
+  const getFresh = async (): Promise<string> => {
+    const held = cached;
+    if (held !== null && now() < held.refreshAtMs) return held.token;
+    try {
+      return await refreshOnce();
+    } catch (error) {
+      if (held === null || now() >= held.expiresAtMs || cached !== held) throw error;
+      held.refreshAtMs = now() + retryEarlyMs;
+      return held.token;
+    }
+  };
+
   return {
-    get: async () => {
-      const held = cached;
-      if (held !== null && now() < held.refreshAtMs) return held.token;
-      try {
-        return await refreshOnce();
-      } catch (error) {
-        if (held === null || now() >= held.expiresAtMs || cached !== held) throw error;
-        held.refreshAtMs = now() + retryEarlyMs;
-        return held.token;
-      }
-    },
+    get: (signal) => (signal ? untilAborted(signal, getFresh()) : getFresh()),
     invalidate: (token) => {
       if (cached?.token === token) cached = null;
     },
   };
+}
+
+function untilAborted(signal: AbortSignal, asked: Promise<string>): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const giveUp = () => {
+      reject(unavailable('TIMEOUT'));
+    };
+    signal.addEventListener('abort', giveUp, { once: true });
+    if (signal.aborted) giveUp();
+    void asked.then(resolve, reject).finally(() => {
+      signal.removeEventListener('abort', giveUp);
+    });
+  });
 }
 
 async function requestToken(o: { apiUrl: string; appKey: string; appSecret: string; timeoutMs: number }) {

@@ -40,6 +40,26 @@ create trigger entry_refuses_truncate before truncate on audit.entry
 alter table audit.entry enable always trigger entry_refuses_row_changes;
 alter table audit.entry enable always trigger entry_refuses_truncate;
 
+/*
+ * An entry says when it was written and by which service: the clock is the database's, and a service may sign only with its
+ * own name. Everybody else who may write here (the owner, a superuser, embedded mode) could change this trigger anyway.
+ */
+create function audit.sign_entry() returns trigger language plpgsql as $$
+begin
+  new.occurred_at := clock_timestamp();
+  if new.service is distinct from (case current_user
+    when 'steward_adapter' then 'adapter'
+    when 'steward_agent_core' then 'agent-core'
+    when 'steward_outbound_sender' then 'outbound-sender'
+    else new.service end) then
+    raise exception 'audit.entry: % cannot sign as %', current_user, new.service using errcode = 'insufficient_privilege';
+  end if;
+  return new;
+end $$;
+
+create trigger entry_is_signed before insert on audit.entry for each row execute function audit.sign_entry();
+alter table audit.entry enable always trigger entry_is_signed;
+
 grant usage on schema audit to steward_adapter, steward_agent_core, steward_outbound_sender;
 grant insert on audit.entry to steward_adapter, steward_agent_core, steward_outbound_sender;
 

@@ -37,7 +37,7 @@ create table adapter.inbound_event (
 comment on column adapter.inbound_event.source is 'The robotCode a message came to, or the app of a platform event or click.';
 comment on column adapter.inbound_event.source_id is 'msgId or eventId: stable over redelivery.';
 comment on column adapter.inbound_event.transport_id is 'The Stream frame id of the first delivery; redeliveries have another.';
-comment on column adapter.inbound_event.body_hash is 'SHA-256 over msgtype, content, sender, conversation and createAt.';
+comment on column adapter.inbound_event.body_hash is 'SHA-256 over msgtype, content (as read and as sent), sender, conversation and createAt.';
 comment on column adapter.inbound_event.duplicate_count is 'Further deliveries of the same event, all answered and all without effect.';
 comment on column adapter.inbound_event.altered_count is 'Further deliveries with the same id and another body: a security finding.';
 comment on column adapter.inbound_event.settled_at is 'When agent-core told that it holds this event.';
@@ -57,7 +57,8 @@ create index outbox_subject on adapter.outbox (subject_id);
 
 /*
  * Records a batch of inbound events: numbers, ledger rows, outbox rows, audit entries, all or nothing, in one round trip.
- * Returns one row for each event, in no order: duplicate = it was in the ledger already, and nothing else happened.
+ * Returns one row for each event, in no order: duplicate = it was in the ledger already, and nothing else happened;
+ * altered = how many of its deliveries in this batch had another body than the ledger has.
  *
  * It is a function because its steps need a fresh snapshot each: the counters are locked first, and only a statement that
  * starts after the lock sees what the previous holder of the lock recorded. A race that the locks do not cover (the same
@@ -67,7 +68,7 @@ create index outbox_subject on adapter.outbox (subject_id);
  * Keys must be unique within the batch (the caller collapses repeats and gives the body hash of each).
  */
 create function adapter.record_inbound(batch jsonb)
-returns table (given_id uuid, inbound_event_id uuid, duplicate boolean)
+returns table (given_id uuid, inbound_event_id uuid, duplicate boolean, altered integer)
 language plpgsql set search_path = adapter, pg_temp
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
@@ -94,7 +95,9 @@ begin
 
   return query
   with incoming as (
-    select r.*, e.id as known_id, decode(r.body_hash_hex, 'hex') as body_hash
+    select r.*, e.id as known_id, decode(r.body_hash_hex, 'hex') as body_hash,
+      (select count(*)::integer from jsonb_array_elements_text(r.repeat_hashes || to_jsonb(r.body_hash_hex)) as h (hex)
+       where decode(hex, 'hex') <> coalesce(e.body_hash, decode(r.body_hash_hex, 'hex'))) as altered
     from jsonb_to_recordset(batch) as r (
       id uuid, position integer, kind text, source text, source_id text, conversation_id text, correlation_id uuid,
       door text, transport_id text, body_hash_hex text, repeat_hashes jsonb, message jsonb, audit_id uuid, environment text,
@@ -111,8 +114,7 @@ begin
       (id, kind, source, source_id, conversation_id, sequence, correlation_id, door, transport_id, body_hash,
        duplicate_count, altered_count, settled_at)
     select id, kind, source, source_id, conversation_id, sequence, correlation_id, door, transport_id, body_hash,
-       jsonb_array_length(repeat_hashes),
-       (select count(*) from jsonb_array_elements_text(repeat_hashes) as h (hex) where decode(hex, 'hex') <> body_hash),
+       jsonb_array_length(repeat_hashes), altered,
        case when message is null then now() end
     from fresh
   ), numbered as (
@@ -133,16 +135,19 @@ begin
       staff_id, corp_id, id::text,
       jsonb_build_object('kind', kind, 'sourceId', source_id, 'sequence', sequence, 'door', door)
     from fresh
+    union all
+    select gen_random_uuid(), 'adapter', 'inbound.altered', 'ignored', correlation_id, environment, source,
+      conversation_id, staff_id, corp_id, coalesce(known_id, id)::text,
+      jsonb_build_object('kind', kind, 'sourceId', source_id, 'count', altered, 'door', door)
+    from incoming where altered > 0
   ), repeated as (
     update inbound_event e set
       duplicate_count = e.duplicate_count + 1 + jsonb_array_length(i.repeat_hashes),
-      altered_count = e.altered_count + (select count(*)
-        from jsonb_array_elements_text(i.repeat_hashes || to_jsonb(i.body_hash_hex)) as h (hex)
-        where decode(hex, 'hex') <> e.body_hash),
+      altered_count = e.altered_count + i.altered,
       last_seen_at = now()
     from incoming i where e.id = i.known_id
   )
-  select i.id, coalesce(i.known_id, i.id), i.known_id is not null from incoming i;
+  select i.id, coalesce(i.known_id, i.id), i.known_id is not null, i.altered from incoming i;
 end $$;
 
 grant usage on schema adapter to steward_adapter;

@@ -57,9 +57,8 @@ create table agent_core.turn (
 );
 -- Promise P4 in one line: a lane of a conversation works on one turn at a time, whatever the number of replicas.
 create unique index turn_one_running on agent_core.turn (robot_code, conversation_id, lane) where status = 'running';
+-- A claim looks at the first turn of each lane here, by one probe for each lane with open work.
 create index turn_open on agent_core.turn (robot_code, conversation_id, lane, sequence) where status in ('queued', 'running');
-create index turn_due on agent_core.turn (next_attempt_at) where status = 'queued';
-create index turn_leased on agent_core.turn (lease_until) where status = 'running';
 
 -- What the model said, committed before anything is done about it: a resumed turn does not ask again.
 create table agent_core.step (

@@ -42,12 +42,14 @@ create table outbound_sender.outbound_message (
   check ((status = 'sending') = (lease_until is not null)),
   check ((status in ('queued', 'sending')) = (ended_at is null))
 );
-create index outbound_message_due on outbound_sender.outbound_message (next_attempt_at) where status = 'queued';
+-- The next one of a budget and lane; a spent budget costs one look, however much waits behind it.
+create index outbound_message_queued on outbound_sender.outbound_message (budget, lane, recorded_at) where status = 'queued';
 create index outbound_message_leased on outbound_sender.outbound_message (lease_until) where status = 'sending';
 comment on column outbound_sender.outbound_message.after_id is 'Waits until that message has ended, so that answers of a conversation keep their order.';
 comment on column outbound_sender.outbound_message.budget is 'Whose send budget it spends: a robot''s or a custom robot''s.';
 comment on column outbound_sender.outbound_message.parts is 'The text as it will be sent, split by bytes; fixed when recorded.';
 comment on column outbound_sender.outbound_message.unknown_count is 'Attempts at the part in hand whose outcome nobody knows: the process died or the answer never came.';
+comment on column outbound_sender.outbound_message.reason is 'Why it ended as it did; while it waits to be sent again: what the last attempt came to.';
 comment on column outbound_sender.outbound_message.session_gone is 'The reply address was refused; the OpenAPI is used instead.';
 
 -- Written before the network is touched, so that a crash leaves evidence: an attempt without ended_at is unknown.

@@ -72,6 +72,34 @@ describe('the audit log', () => {
     expect(rows[0].text).not.toContain('c4nary');
   });
 
+  it.each([
+    ['steward_adapter', 'adapter'],
+    ['steward_agent_core', 'agent-core'],
+    ['steward_outbound_sender', 'outbound-sender'],
+  ])('lets %s sign as %s only, and at no other time than now', async (role, ownName) => {
+    const client = await connect(database.url(role as 'steward_adapter'));
+    const write = (id: string, name: string) =>
+      client.query(
+        `insert into audit.entry (id, occurred_at, service, kind, outcome) values ($1, '2001-01-01', $2, 'x.tried', 'ok')`,
+        [id, name],
+      );
+    const id = randomUUID();
+    await write(id, ownName);
+    for (const name of ['adapter', 'agent-core', 'outbound-sender', 'operator'].filter((one) => one !== ownName))
+      await expect(write(randomUUID(), name)).rejects.toMatchObject({ code: '42501' });
+    await client.end();
+    const { rows } = await admin.query(
+      `select service, occurred_at > now() - interval '5 minutes' as recent from audit.entry where id = $1`,
+      [id],
+    );
+    expect(rows).toEqual([{ service: ownName, recent: true }]);
+  });
+
+  it('lets the owner sign as anybody', async () => {
+    const text = `insert into audit.entry (id, service, kind, outcome) values ($1, 'operator', 'x.tried', 'ok')`;
+    expect((await owner.query(text, [randomUUID()])).rowCount).toBe(1);
+  });
+
   it('lets a service add, and neither read, change nor delete', async () => {
     for (const statement of [
       'select * from audit.entry',

@@ -3,8 +3,11 @@ import { receiptOf, type BusMessage } from '@steward/contracts';
 import type { OutboxTables, InboxTables } from './tables.ts';
 import type { DbOrTrx, Trx } from './connection.ts';
 
-/** What a bus message is about, and what its receipt will name. */
-export type Told = { subjectId: string; message: BusMessage };
+/**
+ * What a bus message is about, and what its receipt will name. `delayMs`: not published sooner, and never if it is closed
+ * before.
+ */
+export type Told = { subjectId: string; message: BusMessage; delayMs?: number };
 
 /** Puts bus messages into the outbox, as part of the fact they tell. They leave only if the transaction commits. */
 export async function tell<T extends OutboxTables>(trx: Trx<T>, told: readonly Told[]): Promise<void> {
@@ -12,12 +15,13 @@ export async function tell<T extends OutboxTables>(trx: Trx<T>, told: readonly T
   await outboxOf(trx)
     .insertInto('outbox')
     .values(
-      told.map(({ subjectId, message }) => ({
+      told.map(({ subjectId, message, delayMs }) => ({
         id: message.id,
         type: message.type,
         subject_id: subjectId,
         message: JSON.stringify(message),
         needs_receipt: receiptOf[message.type] !== null,
+        next_publish_at: sql<Date>`now() + ${delayMs ?? 0} * interval '1 ms'`,
       })),
     )
     .execute();

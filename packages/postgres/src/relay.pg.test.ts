@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { sql } from 'kysely';
-import { createMetrics, type Loop } from '@steward/service-kit';
+import { createLogger, createMetrics, type Loop } from '@steward/service-kit';
 import type { BusMessage } from '@steward/contracts';
 import { createTestDatabase, waitUntil, type TestDatabase } from '@steward/testkit';
 import {
@@ -57,8 +57,8 @@ function createFakeBus(answer: (message: BusMessage) => 'confirmed' | 'unroutabl
   return { ...bus, bus, publisher };
 }
 
-const startRelay = (publisher: Publisher, db = database.db): Loop => {
-  const relay = createRelay({ db, bus: publisher, log: silentLog, metrics: createMetrics('test') });
+const startRelay = (publisher: Publisher, db = database.db, log = silentLog): Loop => {
+  const relay = createRelay({ db, bus: publisher, log, metrics: createMetrics('test') });
   relay.start();
   relays.push(relay);
   return relay;
@@ -90,7 +90,7 @@ describe('the relay', () => {
     const [told] = await put(true);
     const { publisher, published } = createFakeBus();
     const relay = startRelay(publisher);
-    const ceilings = [5, 10, 20, 40, 80, 160, 320, 600, 600];
+    const ceilings = [15, 30, 60, 120, 240, 480, 600, 600];
     for (const [index, seconds] of ceilings.entries()) {
       await waitUntil(async () => (await rows())[0]?.publish_count === index + 1, { ...patient, what: 'publication' });
       const [row] = await rows();
@@ -141,24 +141,60 @@ describe('the relay', () => {
     expect((await rows()).every(({ publish_count }) => publish_count === 1)).toBe(true);
   });
 
-  it('tries what the broker refused again after 1 s, without counting it, and forgets what it took', async () => {
+  it('tries what the broker refused again after 1 s, then ever later up to 60 s, and forgets what it took', async () => {
     const [refused] = await put(false);
     const [taken] = await put(false);
     const fake = createFakeBus(({ id }) => (id === refused?.message.id ? 'unroutable' : 'confirmed'));
-    startRelay(fake.publisher);
-    await waitUntil(async () => (await rows()).length === 1, { ...patient, what: 'the taken row to be forgotten' });
-    const [row] = await waitUntil(
-      async () => {
+    const relay = startRelay(fake.publisher);
+    for (const [index, seconds] of [1, 2, 4, 8, 16, 32, 60, 60].entries()) {
+      const putBack = async () => {
         const present = await rows();
-        return present[0]?.publish_count === 0 ? present : null;
-      },
-      { ...patient, what: 'the refused row to be put back' },
-    );
-    expect(row?.id).toBe(refused?.message.id);
-    expect(row?.seconds).toBeLessThanOrEqual(1);
-    expect(fake.published).toContain(taken?.message.id);
+        const [row] = present;
+        return present.length === 1 && row?.publish_count === index + 1 && row.seconds <= seconds ? row : null;
+      };
+      const row = await waitUntil(putBack, { ...patient, what: 'the refused row to be put back' });
+      expect(row.id).toBe(refused?.message.id);
+      expect(row.seconds).toBeGreaterThan(seconds - 5);
+      if (index > 0) expect(fake.published).toContain(taken?.message.id);
+      // The first two come by themselves.
+      if (index < 1) continue;
+      await makeDue();
+      relay.wake();
+    }
     fake.bus.answer = () => 'confirmed';
+    await makeDue();
+    relay.wake();
     await waitUntil(async () => (await rows()).length === 0, { ...patient, what: 'the refused row to get through' });
+  });
+
+  it('reports a row that the broker refused 20 times, and tries it every 10 minutes', async () => {
+    await put(true);
+    await sql`update agent_core.outbox set publish_count = 19`.execute(database.db);
+    const lines: string[] = [];
+    const log = createLogger({ service: 'test', write: (line) => lines.push(line) });
+    const { publisher } = createFakeBus(() => 'unroutable');
+    const relay = startRelay(publisher, database.db, log);
+    await waitUntil(async () => (await rows())[0]?.publish_count === 20, { ...patient, what: 'the 20th refusal' });
+    await waitUntil(() => lines.length > 0, { ...patient, what: 'a line' });
+    expect(lines.join()).not.toContain('outbox.row.stuck');
+    await makeDue();
+    relay.wake();
+    const isReported = () => lines.find((line) => line.includes('outbox.row.stuck'));
+    const line = await waitUntil(isReported, { ...patient, what: 'the report' });
+    expect(JSON.parse(line)).toMatchObject({ level: 'error', types: ['outbound.requested.v1'], count: 1 });
+    const [row] = await rows();
+    expect(row?.publish_count).toBe(21);
+    expect(row?.seconds).toBeGreaterThan(590);
+  });
+
+  it('is not held up by 2,000 rows that nobody takes: another type goes out one batch later', async () => {
+    await put(true, 2_000);
+    const [fresh] = await put(false);
+    const fake = createFakeBus(({ type }) => (type === 'outbound.requested.v1' ? 'unroutable' : 'confirmed'));
+    startRelay(fake.publisher);
+    const isOut = () => fake.published.indexOf(fresh?.message.id ?? '');
+    await waitUntil(() => isOut() >= 0, { ...patient, what: 'the fresh row to go out' });
+    expect(isOut()).toBeLessThanOrEqual(200);
   });
 
   it('claims nothing while the bus is away, and goes on when it is back', async () => {

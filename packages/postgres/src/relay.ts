@@ -15,11 +15,15 @@ const batchSize = 200;
 /** The slow tick: finds what a lost wake-up left behind, and what is due again. */
 const tickMs = 500;
 
+/** A row that the broker refused more often than this needs a person: it is reported, and tried every 10 minutes. */
+const stuckAfter = 20;
+
 /**
  * Carries outbox rows to the bus, in as many replicas as there are: a row is claimed by moving its next publication
- * into the future (5 s, doubling to 10 min, ±20 %), then published. A row that needs a receipt stays until the receipt
- * deletes it and is published again when it does not come; any other row is deleted once the broker confirmed it.
- * A crash anywhere in between only means that the row is due again.
+ * into the future (15 s, doubling to 10 min, ±20 %), then published. That is longer than the broker may take to confirm, so
+ * a slow broker does not get everything twice. A row that needs a receipt stays until the receipt deletes it and is
+ * published again when it does not come; any other row is deleted once the broker confirmed it. What the broker refuses is
+ * tried again after 1 s, doubling to 60 s. A crash anywhere in between only means that the row is due again.
  */
 export function createRelay<T extends OutboxTables>(o: {
   db: Db<T>;
@@ -33,6 +37,8 @@ export function createRelay<T extends OutboxTables>(o: {
     'Outbox rows published; `again` is republication',
     ['type', 'outcome', 'again'],
   );
+  // Types that the broker refuses wholly are passed over until the rest of what is due has gone out.
+  let passedOver: string[] = [];
   return createLoop({
     name: 'relay',
     idleMs: tickMs,
@@ -40,39 +46,58 @@ export function createRelay<T extends OutboxTables>(o: {
     run: async () => {
       // While the broker is away nothing is claimed, so that nothing waits out a back-off it did not earn.
       if (!o.bus.isReady()) return 'idle';
-      const claimed = await claimDue(db);
-      if (claimed.length === 0) return 'idle';
-      const outcomes = await o.bus.publish(claimed.map(({ message }) => message));
+      const claimed = await claimDue(db, passedOver);
+      const outcomes = claimed.length === 0 ? [] : await o.bus.publish(claimed.map(({ message }) => message));
       claimed.forEach(({ message, again }, index) => {
         published.inc({ type: message.type, outcome: outcomes[index] ?? 'failed', again: String(again) });
       });
-      await forgetConfirmed(
-        db,
-        claimed.filter((_, index) => outcomes[index] === 'confirmed'),
-      );
+      const confirmed = claimed.filter((_, index) => outcomes[index] === 'confirmed');
+      await forgetConfirmed(db, confirmed);
       const refused = claimed.filter((_, index) => outcomes[index] !== 'confirmed');
-      if (refused.length === 0) return claimed.length === batchSize ? 'more' : 'idle';
-      o.log.warn('outbox.publish.refused', { count: refused.length, outcome: outcomes.find((x) => x !== 'confirmed') });
-      await publishSoonAgain(db, refused);
-      return 'idle';
+      if (refused.length > 0) {
+        await publishSoonAgain(db, refused);
+        reportRefused(o.log, refused, outcomes);
+      }
+      // Each full batch either confirmed something or passes over one more of the few types: this ends.
+      const full = claimed.length === batchSize;
+      passedOver = full ? [...passedOver, ...typesOnlyIn(refused, confirmed)] : [];
+      return full ? 'more' : 'idle';
     },
   });
 }
 
-type Claimed = { id: string; message: BusMessage; needsReceipt: boolean; again: boolean };
+function typesOnlyIn(refused: readonly Claimed[], confirmed: readonly Claimed[]): string[] {
+  const flowing = new Set(confirmed.map(({ message }) => message.type));
+  return [...new Set(refused.map(({ message }) => message.type))].filter((type) => !flowing.has(type));
+}
 
-async function claimDue(db: Kysely<OutboxTables>): Promise<Claimed[]> {
+/** One line for a batch. A stuck row is an error each time it is refused, which is every 10 minutes. */
+function reportRefused(log: Logger, refused: readonly Claimed[], outcomes: readonly string[]): void {
+  const outcome = outcomes.find((one) => one !== 'confirmed');
+  log.warn('outbox.publish.refused', { count: refused.length, outcome });
+  const stuck = refused.filter(isStuck);
+  if (stuck.length === 0) return;
+  const types = [...new Set(stuck.map(({ message }) => message.type))];
+  log.error('outbox.row.stuck', { count: stuck.length, types, outboxId: stuck[0]?.id, outcome });
+}
+
+const isStuck = ({ publishCount }: Claimed): boolean => publishCount > stuckAfter;
+
+type Claimed = { id: string; message: BusMessage; needsReceipt: boolean; again: boolean; publishCount: number };
+
+async function claimDue(db: Kysely<OutboxTables>, passedOver: readonly string[]): Promise<Claimed[]> {
   const rows = await db
     .updateTable('outbox')
     .set({
       publish_count: sql`publish_count + 1`,
-      next_publish_at: sql`now() + least(600, 5 * power(2, least(publish_count, 7))) * (0.8 + 0.4 * random()) * interval '1 s'`,
+      next_publish_at: sql`now() + least(600, 15 * power(2, least(publish_count, 6))) * (0.8 + 0.4 * random()) * interval '1 s'`,
     })
     .where('id', 'in', (due) =>
       due
         .selectFrom('outbox')
         .select('id')
         .where('next_publish_at', '<=', sql<Date>`now()`)
+        .$if(passedOver.length > 0, (rest) => rest.where('type', 'not in', passedOver))
         .orderBy('next_publish_at')
         .limit(batchSize)
         .forUpdate()
@@ -86,6 +111,7 @@ async function claimDue(db: Kysely<OutboxTables>): Promise<Claimed[]> {
       message: row.message,
       needsReceipt: row.needs_receipt,
       again: row.publish_count > 1,
+      publishCount: row.publish_count,
     }))
     .sort((a, b) => (a.id < b.id ? -1 : 1));
 }
@@ -99,7 +125,10 @@ async function publishSoonAgain(db: Kysely<OutboxTables>, refused: readonly Clai
   const ids = refused.map(({ id }) => id);
   await db
     .updateTable('outbox')
-    .set({ next_publish_at: sql`now() + interval '1 s'`, publish_count: sql`publish_count - 1` })
+    .set({
+      next_publish_at: sql`now() + interval '1 s'
+        * case when publish_count > ${sql.lit(stuckAfter)} then 600 else least(60, power(2, least(publish_count - 1, 6))) end`,
+    })
     .where('id', 'in', ids)
     .execute();
 }

@@ -25,6 +25,14 @@ export function isRetryable(error: unknown): boolean {
   return error instanceof AppError ? error.retryable : true;
 }
 
+/**
+ * Whether a database refused the row itself: SQLSTATE class 22 (data exception) or 23 (constraint). The same row again
+ * is refused again, unless a race was lost.
+ */
+export function isRowRefused(error: unknown): boolean {
+  return isError(error) && 'code' in error && /^2[23][0-9A-Z]{3}$/.test(String(error.code));
+}
+
 /** Whether it is an AppError of this code. */
 export function isAppErrorCode(error: unknown, code: string): error is AppError {
   return error instanceof AppError && error.code === code;

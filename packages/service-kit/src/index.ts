@@ -1,4 +1,4 @@
-export { AppError, describeError, isAppErrorCode, isRetryable, type ErrorDescription } from './errors.ts';
+export { AppError, describeError, isAppErrorCode, isRetryable, isRowRefused, type ErrorDescription } from './errors.ts';
 export { redact, redactText } from './redact.ts';
 export { registerSecret } from './secret-registry.ts';
 export { createLogger, type LogFields, type Logger, type LogLevel } from './logger.ts';

@@ -152,6 +152,20 @@ describe('redact', () => {
     expect(clean).not.toMatch(/correct|battery/);
   });
 
+  it('forgets the oldest of the values that rotate, and no other value', () => {
+    const valueOf = (kind: string, n: number) => `Q${kind}${String(n).padStart(5, '0')}Zx`;
+    for (let n = 0; n < 1_000; n += 1) registerSecret(valueOf('fix', n));
+    for (let n = 0; n < 1_000; n += 1) {
+      registerSecret(valueOf('rot', n), { rotating: true });
+      registerSecret(valueOf('rot', 0), { rotating: true });
+    }
+    for (let n = 0; n < 1_000; n += 1) expect(redactText(`a ${valueOf('fix', n)}`)).toBe('a [redacted]');
+    const kept = Array.from({ length: 1_000 }, (_, n) => n).filter(
+      (n) => redactText(valueOf('rot', n)) === '[redacted]',
+    );
+    expect(kept).toEqual([0, ...Array.from({ length: 399 }, (_, n) => 601 + n)]);
+  });
+
   it('ignores registered values too short to be told from words', () => {
     registerSecret('robot');
     expect(redactText('a robot')).toBe('a robot');

@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 import { looksSuspicious, MASK, scrubText, unescapeText } from './redact-text.ts';
-import { registeredPattern, registryVersion } from './secret-registry.ts';
+import { registeredPatterns, registryVersion } from './secret-registry.ts';
 import { isSecretName } from './secret-name.ts';
 
 const MAX_TEXT_CHARACTERS = 4_096;
@@ -217,6 +217,5 @@ function cleanJson(text: string, state: Walk): string | undefined {
 }
 
 function scrubRegistered(text: string): string {
-  const pattern = registeredPattern();
-  return pattern === undefined ? text : text.replace(pattern, MASK);
+  return registeredPatterns().reduce((clean, pattern) => clean.replace(pattern, MASK), text);
 }

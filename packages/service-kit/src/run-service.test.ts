@@ -82,13 +82,14 @@ describe('runService', () => {
     expect((await service.exited).code).toBe(143);
   });
 
-  it('gives a stop that never ends 10 seconds', async () => {
+  it('gives a stop that never ends 25 seconds', async () => {
     const service = runProcess(NEVER_STOPS, ['serve', '--port', '0']);
     await service.says('service.started');
     service.child.kill('SIGTERM');
     const { code, output } = await service.exited;
     expect(code).toBe(0);
     expect(output).toContain('service.stop_failed');
+    expect(Number(/"stopMs":(\d+)/.exec(output)?.[1])).toBeGreaterThan(20_000);
   });
 
   it.each([

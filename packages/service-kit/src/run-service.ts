@@ -11,12 +11,13 @@ type RunServiceOptions = {
   log?: Logger;
 };
 
-const STOP_LIMIT_MS = 10_000;
+/** Above what one part may take to close (12 s), below the 30 s after which the container is killed. */
+const STOP_LIMIT_MS = 25_000;
 const HEALTH_LIMIT_MS = 3_000;
 const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /**
- * The main function of every service: `serve` runs it until SIGTERM or SIGINT (stopped within 10 s, exit 0; a second
+ * The main function of every service: `serve` runs it until SIGTERM or SIGINT (stopped within 25 s, exit 0; a second
  * signal ends it at once), `health` asks its /readyz and exits 0 or 1. A wrong command line exits 2, a failed start
  * or an unhandled rejection is logged and exits 1.
  */

@@ -1,28 +1,50 @@
 const MIN_CHARACTERS = 8;
 /** The password inside a URL may be an everyday word ("postgres"): only longer ones are worth scrubbing everywhere. */
 const MIN_URL_PASSWORD_CHARACTERS = 12;
-/** Access tokens rotate: the oldest values are forgotten, so that the pattern cannot grow for ever. */
-const MAX_REGISTERED = 200;
+/** Access tokens rotate: the oldest spellings are forgotten, so that the pattern cannot grow for ever. */
+const MAX_ROTATING = 400;
 
-const registered = new Set<string>();
+/** Secrets of the configuration: never forgotten, as many as there are. */
+const lasting = createRegister();
+const rotating = createRegister();
 let version = 0;
-let pattern: RegExp | undefined;
 
 /**
  * From now on this exact value (and its URL-encoded, JSON-escaped and line-by-line spellings) is masked wherever
  * it would be logged, in this process. Values under 8 characters are ignored: they would mask ordinary words.
+ * `rotating` is for values a running service gets again and again; of these only the newest few hundred are masked.
  */
-export function registerSecret(value: string): void {
+export function registerSecret(value: string, o: { rotating?: boolean } = {}): void {
   for (const spelling of spellingsOf(value)) {
-    if (spelling.length < MIN_CHARACTERS || registered.has(spelling)) continue;
-    registered.add(spelling);
-    pattern = undefined;
+    if (spelling.length < MIN_CHARACTERS || lasting.has(spelling)) continue;
+    if (o.rotating) rotating.addNewest(spelling, MAX_ROTATING);
+    else lasting.addNewest(spelling, Infinity);
     version += 1;
   }
-  for (const oldest of registered) {
-    if (registered.size <= MAX_REGISTERED) break;
-    registered.delete(oldest);
-  }
+}
+
+/** Values in the order they came, and one pattern for all of them, made when it is asked for. */
+function createRegister() {
+  const values = new Set<string>();
+  let pattern: RegExp | undefined;
+  return {
+    has: (value: string) => values.has(value),
+    addNewest: (value: string, limit: number) => {
+      if (!values.delete(value)) pattern = undefined;
+      values.add(value);
+      for (const oldest of values) {
+        if (values.size <= limit) break;
+        values.delete(oldest);
+      }
+    },
+    pattern: () => (values.size === 0 ? undefined : (pattern ??= toPattern(values))),
+  };
+}
+
+/** Longest first: a value may begin with another one. */
+function toPattern(values: Iterable<string>): RegExp {
+  const longestFirst = [...values].sort((a, b) => b.length - a.length);
+  return new RegExp(longestFirst.map((value) => value.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&')).join('|'), 'g');
 }
 
 function spellingsOf(value: string): string[] {
@@ -45,12 +67,9 @@ function encodeText(text: string): string {
   return encodeURIComponent(text.toWellFormed());
 }
 
-/** One pattern for every registered value, longest first; undefined while there is none. */
-export function registeredPattern(): RegExp | undefined {
-  if (pattern !== undefined || registered.size === 0) return pattern;
-  const longestFirst = [...registered].sort((a, b) => b.length - a.length);
-  pattern = new RegExp(longestFirst.map((value) => value.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&')).join('|'), 'g');
-  return pattern;
+/** What finds every registered value: the lasting ones, then the rotating ones. */
+export function registeredPatterns(): RegExp[] {
+  return [lasting.pattern(), rotating.pattern()].filter((pattern) => pattern !== undefined);
 }
 
 /** Changes whenever a value was registered, for those who remember answers. */

@@ -69,10 +69,21 @@ function findAddressFaults({ dingtalk, robots, customRobots, model }: CheckedCon
       url: `https://${host}`,
     })),
   ];
-  const faults = dingtalkAddresses.flatMap(({ path, url }) => findFaultsOfUrl(path, url, isProduction, 'dingtalk'));
-  return model === undefined
-    ? faults
-    : [...faults, ...findFaultsOfUrl(['model', 'baseUrl'], model.baseUrl, isProduction, 'model')];
+  return [
+    ...findPortFaults(dingtalk),
+    ...dingtalkAddresses.flatMap(({ path, url }) => findFaultsOfUrl(path, url, isProduction, 'dingtalk')),
+    ...(model === undefined ? [] : findFaultsOfUrl(['model', 'baseUrl'], model.baseUrl, isProduction, 'model')),
+  ];
+}
+
+/** A reply address with a port is never called over https, so such a host could never be answered. */
+function findPortFaults({ oapiUrl, sessionWebhookHosts }: CheckedConfig['dingtalk']): ConfigFault[] {
+  if (!oapiUrl.startsWith('https:')) return [];
+  return sessionWebhookHosts.flatMap((host, at) =>
+    /:\d+$/.test(host)
+      ? [{ path: ['dingtalk', 'sessionWebhookHosts', at], text: 'must have no port while oapiUrl is https' }]
+      : [],
+  );
 }
 
 function findFaultsOfUrl(

@@ -141,16 +141,23 @@ describe('loadStewardConfig', () => {
       { sessionWebhookHosts: ['oapi.dingtalk.com', '169.254.169.254'] },
       'dingtalk.sessionWebhookHosts.1 - a loopback or private',
     ],
-    [
-      'loopback in IPv6',
-      { sessionWebhookHosts: ['[::1]:9000'] },
-      'dingtalk.sessionWebhookHosts.0 - a loopback or private',
-    ],
+    ['loopback in IPv6', { sessionWebhookHosts: ['[::1]'] }, 'dingtalk.sessionWebhookHosts.0 - a loopback or private'],
   ])('refuses %s while a production robot exists, and takes it for test robots alone', (_name, dingtalk, fault) => {
     expect(faultsWith({ dingtalk })).toEqual([expect.stringContaining(fault)]);
     expect(faultsWith({ dingtalk, robots: [testRobot], rooms: [] })).toEqual([]);
     const productionCustom = { name: 'a', environment: 'production', accessTokenFile: 'a' };
     expect(faultsWith({ dingtalk, robots: [testRobot], rooms: [], customRobots: [productionCustom] })).toHaveLength(1);
+  });
+
+  it('refuses the port of a reply host over https, and takes it over plain http', () => {
+    const withHosts = (oapiUrl: string, ...sessionWebhookHosts: string[]) =>
+      faultsWith({ dingtalk: { oapiUrl, sessionWebhookHosts }, robots: [testRobot], rooms: [] });
+    const fault = (at: number) => `dingtalk.sessionWebhookHosts.${at} - must have no port while oapiUrl is https`;
+    expect(withHosts('https://oapi.dingtalk.com', 'oapi.dingtalk.com', 'oapi.dingtalk.com:443', '[::1]:9000')).toEqual([
+      fault(1),
+      fault(2),
+    ]);
+    expect(withHosts('http://127.0.0.1:9000', '127.0.0.1:9000', '[::1]')).toEqual([]);
   });
 
   it('lets a model on the own network talk plain http, but none beyond it', () => {

@@ -11,7 +11,10 @@ const address = z.url({ protocol: /^https?$/, error: 'must be an http or https U
 const host = z
   .string()
   .max(260)
-  .regex(/^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/, 'must be a host name, with a port if not 443');
+  .regex(
+    /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/,
+    'must be a host name, with a port only for plain http',
+  );
 
 const timeZone = z.string().max(64).refine(isTimeZone, 'must be an IANA time zone such as Asia/Shanghai');
 

@@ -31,14 +31,14 @@ const statusOf: Record<RefusalReason, number> = {
 const textOf: Record<RefusalReason, string> = {
   UNKNOWN_ROBOT: 'no robot of that name is configured here',
   DOOR_CLOSED: 'this robot does not use this door; see `doors` in steward.yaml',
-  SIGNATURE_MISSING: 'the headers timestamp and sign are required',
+  SIGNATURE_MISSING: 'the signature or its timestamp is missing',
   SIGNATURE_STALE: 'the timestamp is more than one hour away from this clock; check both clocks',
   SIGNATURE_MISMATCH: 'the signature does not fit; check the app secret',
   BODY_MALFORMED: 'the body is not what DingTalk sends to this address',
   BODY_TOO_LARGE: 'the body is larger than this door takes',
   BODY_ENCODING: 'compressed bodies are not accepted',
   ROBOT_MISMATCH: 'the body names another robot than the address',
-  TOO_MANY_REQUESTS: 'too many requests from this address',
+  TOO_MANY_REQUESTS: 'too many requests; wait a minute',
   OVERLOADED: 'too much is waiting to be recorded; try again',
 };
 

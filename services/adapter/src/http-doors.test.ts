@@ -1,5 +1,9 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import request from 'supertest';
+import { once } from 'node:events';
+import { createServer, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { waitUntil } from '@steward/testkit';
 import { addErrorRoutes, AppError, createHttpApp, createMetrics } from '@steward/service-kit';
 import { decryptEvent, encryptEvent, signCardCallback, signRobotCallback } from '@steward/dingtalk';
 import { addHttpDoors, type HttpDoorContext } from './http-doors.ts';
@@ -9,10 +13,12 @@ import { buildPayload, buildRobot, replyKeys, silentLog } from './testing.ts';
 const canary = 'c4nary';
 let recorded: NewInbound[] = [];
 let rejected: string[] = [];
+let noted: string[] = [];
 let record: (inbound: NewInbound) => Promise<Recorded>;
 beforeEach(() => {
   recorded = [];
   rejected = [];
+  noted = [];
   record = (inbound) => {
     recorded.push(inbound);
     return Promise.resolve({ inboundEventId: inbound.id, duplicate: false });
@@ -32,6 +38,7 @@ function createApp(over: Partial<HttpDoorContext> = {}) {
       buildRobot({ name: 'stream-only', code: 'dingstream', doors: ['stream'], events: null, cardSecret: null }),
     ],
     rejections: { count: (door, reason) => rejected.push(`${door} ${reason}`), loop: idleLoop },
+    signatures: { note: (use) => noted.push(`${use.robot} ${use.msgId} ${use.sign}`) },
     isOverloaded: () => false,
     requestsPerMinute: 10_000,
     ...over,
@@ -45,7 +52,8 @@ const signed = (o: { timestamp?: string; appSecret?: string } = {}) => {
   const timestamp = o.timestamp ?? String(Date.now());
   return { timestamp, sign: signRobotCallback({ timestamp, appSecret: o.appSecret ?? buildRobot().appSecret }) };
 };
-const post = (path: string, body: string | Buffer, headers: Record<string, string> = {}, app = createApp()) =>
+type App = Parameters<typeof request>[0];
+const post = (path: string, body: string | Buffer, headers: Record<string, string> = {}, app: App = createApp()) =>
   request(app)
     .post(path)
     .set({ 'content-type': 'application/json', ...headers })
@@ -61,12 +69,14 @@ describe('the robot door', () => {
       order.push('recorded');
       return { inboundEventId: inbound.id, duplicate: false };
     };
-    const response = await post('/dingtalk/robot/ops', say(), signed());
+    const headers = signed();
+    const response = await post('/dingtalk/robot/ops', say({ msgId: 'm1' }), headers);
     order.push('answered');
     expect(response.status).toBe(200);
     expect(response.body).toEqual({ msgtype: 'empty' });
     expect(order).toEqual(['recorded', 'answered']);
     expect(rejected).toEqual([]);
+    expect(noted).toEqual([`ops m1 ${headers.sign}`]);
   });
 
   const old = String(Date.now() - 3_700_000);
@@ -123,14 +133,30 @@ describe('the robot door', () => {
     expect(performance.now() - startedAt).toBeLessThan(6_000);
   });
 
-  it('tells an address that floods to wait', async () => {
-    const app = createApp({ requestsPerMinute: 3 });
+  it('tells a robot that floods with proved requests to wait, and no other', async () => {
+    const robots = [buildRobot(), buildRobot({ name: 'other' })];
+    const app = createApp({ robots, requestsPerMinute: 3 });
     const statuses: number[] = [];
     for (let n = 0; n < 5; n += 1) statuses.push((await post('/dingtalk/robot/ops', say(), signed(), app)).status);
     expect(statuses).toEqual([200, 200, 200, 429, 429]);
     const last = await post('/dingtalk/robot/ops', say(), signed(), app);
     expect(last.headers['retry-after']).toBe('60');
+    expect((await post('/dingtalk/robot/other', say(), signed(), app)).status).toBe(200);
   });
+
+  it('brakes an address that is refused too often, and never locks a signed request out', async () => {
+    const nowMs = Date.now();
+    const app = createApp({ requestsPerMinute: 10, now: () => new Date(nowMs) });
+    const statuses: number[] = [];
+    for (let n = 0; n < 602; n += 1) statuses.push((await post('/dingtalk/robot/ops', '{}', {}, app)).status);
+    expect(statuses.slice(598)).toEqual([401, 401, 429, 429]);
+    expect((await post('/dingtalk/robot/ops', say(), signed(), app)).status).toBe(200);
+    // An encrypted push is proved by its body only, which is not read for such an address.
+    const query = `msg_signature=x&timestamp=${nowMs}&nonce=x`;
+    expect((await post(`/dingtalk/events/ops?${query}`, '{"encrypt":"abc"}', {}, app)).status).toBe(429);
+    const elsewhere = { 'x-forwarded-for': '203.0.113.7' };
+    expect((await post(`/dingtalk/events/ops?${query}`, '{"encrypt":"abc"}', elsewhere, app)).status).toBe(401);
+  }, 30_000);
 });
 
 describe('the card door', () => {
@@ -213,5 +239,66 @@ describe('the event door', () => {
     expect((await post('/dingtalk/events/stream-only', '{"encrypt":"abc"}')).status).toBe(404);
     expect(rejected.every((reason) => reason.startsWith('platform_event '))).toBe(true);
     expect(recorded).toEqual([]);
+  });
+
+  const query = (timestamp: number | string) => `msg_signature=x&timestamp=${timestamp}&nonce=n`;
+
+  it('takes a timestamp in seconds or in milliseconds, at most an hour away', async () => {
+    const now = Date.now();
+    const codeFor = async (timestamp: number | string): Promise<unknown> => {
+      const { body } = (await post(`/dingtalk/events/ops?${query(timestamp)}`, '{"encrypt":"abc"}')) as {
+        body: { code: unknown };
+      };
+      return body.code;
+    };
+    // Fresh: the next thing to be checked is the signature.
+    expect(await codeFor(now)).toBe('SIGNATURE_MISMATCH');
+    expect(await codeFor(Math.floor(now / 1_000))).toBe('SIGNATURE_MISMATCH');
+    for (const stale of [now - 3_700_000, Math.floor(now / 1_000) + 3_700, 'soon', '1e12', -now])
+      expect(await codeFor(stale)).toBe('SIGNATURE_STALE');
+  });
+
+  it('takes at most 64 KiB', async () => {
+    const body = JSON.stringify({ encrypt: 'a'.repeat(65 * 1024) });
+    expect((await post(`/dingtalk/events/ops?${query(Date.now())}`, body)).status).toBe(413);
+  });
+
+  it('reads no body without signature or a fresh timestamp, and at most 64 at once', async () => {
+    const server = createServer(createApp()).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const opened: ClientRequest[] = [];
+    /** A push that announces a body and never sends it. */
+    const begin = (search: string) => {
+      const push = httpRequest({ port, host: '127.0.0.1', method: 'POST', path: `/dingtalk/events/ops${search}` });
+      push.on('error', () => undefined);
+      push.setHeader('content-length', 1_000);
+      push.flushHeaders();
+      opened.push(push);
+      return push;
+    };
+    const statusOf = async (push: ClientRequest) => {
+      const [answer] = (await once(push, 'response', { signal: AbortSignal.timeout(4_000) })) as [IncomingMessage];
+      return answer.statusCode;
+    };
+    try {
+      expect(await statusOf(begin(''))).toBe(401);
+      expect(await statusOf(begin(`?${query(Date.now() - 4_000_000)}`))).toBe(401);
+      const silent = Array.from({ length: 70 }, () => begin(`?${query(Date.now())}`));
+      const refused = new Set<number>();
+      silent.forEach((push, index) =>
+        push.on('response', ({ statusCode }) => statusCode === 503 && refused.add(index)),
+      );
+      await waitUntil(() => refused.size === 6, { timeoutMs: 10_000, what: '6 of 70 to be refused' });
+      // Whoever leaves makes room.
+      silent.filter((_, index) => !refused.has(index)).forEach((push) => push.destroy());
+      const isTaken = async () =>
+        (await post(`/dingtalk/events/ops?${query(Date.now())}`, '{"encrypt":"abc"}', {}, server)).status === 401;
+      await waitUntil(isTaken, { timeoutMs: 10_000, what: 'the door to be free again' });
+    } finally {
+      for (const push of opened) push.destroy();
+      server.closeAllConnections();
+      server.close();
+    }
   });
 });

@@ -1,11 +1,17 @@
-import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler } from 'express';
-import { rateLimit } from 'express-rate-limit';
+import express, {
+  type ErrorRequestHandler,
+  type Express,
+  type Request,
+  type RequestHandler,
+  type Response,
+} from 'express';
 import { correlationIdOf, withinLimit, type Logger } from '@steward/service-kit';
 import {
   decryptEvent,
   encryptEvent,
   parsePlatformEvent,
   readEventQuery,
+  signatureToleranceMs,
   verifyCardSignature,
   verifyRobotSignature,
   type EventKeys,
@@ -13,45 +19,72 @@ import {
 import { randomBytes } from 'node:crypto';
 import type { DoorName, RejectionCounter } from './count-rejections.ts';
 import { refuse, toRefusal } from './door-refusal.ts';
+import { createMinuteLimit, type MinuteLimit } from './minute-limit.ts';
 import { receiveCardClick } from './receive-card-click.ts';
 import { receivePlatformEvent } from './receive-platform-event.ts';
 import { receiveRobotMessage, type Door, type ReceiveContext } from './receive-robot-message.ts';
 import type { Robot } from './robots.ts';
+import type { SignatureWatch } from './watch-signatures.ts';
 
 export type HttpDoorContext = ReceiveContext & {
   robots: readonly Robot[];
   rejections: RejectionCounter;
+  signatures: SignatureWatch;
   log: Logger;
   isOverloaded: () => boolean;
+  /** Proved requests for one robot in a minute. */
   requestsPerMinute: number;
+};
+
+type Doors = HttpDoorContext & {
+  /** Proved requests, by robot. */
+  proved: MinuteLimit;
+  /** Refused requests, by address: the brake holds only what is refused, for junk must not lock the platform out. */
+  refused: MinuteLimit;
+  /** Requests at the event door whose body is being read or answered. */
+  eventsInHand: number;
 };
 
 /** Far above any documented payload; a larger body is not from the platform. */
 const maxBodyBytes = 256 * 1024;
+/** The event door reads before it can prove anything, so it reads less, and for so many at once. */
+const maxEventBytes = 64 * 1024;
+const maxEventsInHand = 64;
+/** Far above what a misconfigured robot causes. */
+const maxRefusalsPerMinute = 600;
 /** The platform gives up after 2.5 s (HTTP push): answering later helps nobody, and it will deliver again. */
 const answerWithinMs = 2_000;
 
 /**
- * The doors that the platform calls. Each one proves the caller before it reads the body, and answers 200 only when the
- * event is committed. A robot message is answered `empty`: the reply goes its own way.
+ * The doors that the platform calls. Each one proves the caller before it reads the body (an encrypted push is proved by
+ * its body), and answers 200 only when the event is committed. A robot message is answered `empty`: the reply goes its own
+ * way.
  */
 export function addHttpDoors(app: Express, context: HttpDoorContext): void {
+  const { now, requestsPerMinute } = context;
+  const doors: Doors = {
+    ...context,
+    proved: createMinuteLimit({ limit: requestsPerMinute, now }),
+    refused: createMinuteLimit({ limit: maxRefusalsPerMinute, now }),
+    eventsInHand: 0,
+  };
   const robots = new Map(context.robots.map((robot) => [robot.name, robot]));
   const door = (
     name: DoorName,
-    check: (robot: Robot, request: Request) => void,
+    check: (robot: Robot, request: Request, response: Response) => void,
     receive: (robot: Robot, request: Request, door: Door) => Promise<unknown>,
+    limit = maxBodyBytes,
   ): RequestHandler[] => [
     (request, response, next) => {
       response.locals.door = name;
       if (context.isOverloaded()) throw refuse('OVERLOADED');
       const robot = robots.get(String(request.params.robot));
       if (robot === undefined) throw refuse('UNKNOWN_ROBOT');
-      check(robot, request);
+      check(robot, request, response);
       response.locals.robot = robot;
       next();
     },
-    express.raw({ type: () => true, limit: maxBodyBytes, inflate: false }),
+    express.raw({ type: () => true, limit, inflate: false }),
     async (request, response) => {
       const door: Door = { door: 'http', transportId: null, correlationId: correlationIdOf(response) };
       response.json(await withinLimit(receive(response.locals.robot as Robot, request, door), answerWithinMs, name));
@@ -60,14 +93,15 @@ export function addHttpDoors(app: Express, context: HttpDoorContext): void {
 
   // The proxy in front stands in a private network; its word on the client's address is taken, nobody else's.
   app.set('trust proxy', 'loopback, linklocal, uniquelocal');
-  app.use('/dingtalk', limitAddresses(context));
   app.post(
     '/dingtalk/robot/:robot',
     door(
       'robot',
-      (robot, request) => checkRobotCall(context, robot, request),
+      (robot, request) => checkRobotCall(doors, robot, request),
       async (robot, request, door) => {
-        await receiveRobotMessage(context, robot, parseJson(request), door);
+        const { msgId, createdAt } = await receiveRobotMessage(context, robot, parseJson(request), door);
+        const [timestamp = '', sign = ''] = [request.get('timestamp'), request.get('sign')];
+        doors.signatures.note({ robot: robot.name, timestamp, sign, msgId, createdAt });
         return { msgtype: 'empty' };
       },
     ),
@@ -76,7 +110,7 @@ export function addHttpDoors(app: Express, context: HttpDoorContext): void {
     '/dingtalk/cards/:robot',
     door(
       'card',
-      (robot, request) => checkCardCall(context, robot, request),
+      (robot, request) => checkCardCall(doors, robot, request),
       (robot, request, door) => receiveCardClick(context, robot, parseJson(request), door),
     ),
   );
@@ -84,33 +118,36 @@ export function addHttpDoors(app: Express, context: HttpDoorContext): void {
     '/dingtalk/events/:robot',
     door(
       'platform_event',
-      (robot) => void eventKeysOf(robot),
-      (robot, request, door) => receiveEncryptedEvent(context, robot, request, door),
+      (robot, request, response) => checkEventCall(doors, robot, request, response),
+      (robot, request, door) => receiveEncryptedEvent(doors, robot, request, door),
+      maxEventBytes,
     ),
   );
-  app.use('/dingtalk', answerRefusals(context));
+  app.use('/dingtalk', answerRefusals(doors));
 }
 
-function checkRobotCall(context: HttpDoorContext, robot: Robot, request: Request): void {
+function checkRobotCall(doors: Doors, robot: Robot, request: Request): void {
   if (!robot.doors.includes('http')) throw refuse('DOOR_CLOSED');
   const verdict = verifyRobotSignature({
     timestamp: request.get('timestamp'),
     sign: request.get('sign'),
     appSecret: robot.appSecret,
-    nowMs: context.now().getTime(),
+    nowMs: doors.now().getTime(),
   });
   if (!verdict.ok) throw refuseSignature(verdict.reason);
+  countProved(doors, robot);
 }
 
-function checkCardCall(context: HttpDoorContext, robot: Robot, request: Request): void {
+function checkCardCall(doors: Doors, robot: Robot, request: Request): void {
   if (robot.cardSecret === null) throw refuse('DOOR_CLOSED');
   const verdict = verifyCardSignature({
     timestamp: request.get('x-ddpaas-signature-timestamp'),
     sign: request.get('x-ddpaas-signature'),
     apiSecret: robot.cardSecret,
-    nowMs: context.now().getTime(),
+    nowMs: doors.now().getTime(),
   });
   if (!verdict.ok) throw refuseSignature(verdict.reason);
+  countProved(doors, robot);
 }
 
 function refuseSignature(reason: 'missing' | 'stale' | 'mismatch') {
@@ -118,24 +155,44 @@ function refuseSignature(reason: 'missing' | 'stale' | 'mismatch') {
   return refuse(refusals[reason]);
 }
 
+/** A brake far above what the platform sends to one robot; per-room fairness is agent-core's. */
+function countProved({ proved }: Doors, robot: Robot): void {
+  if (proved.add(robot.name)) throw refuse('TOO_MANY_REQUESTS');
+}
+
+/** Whatever can be said against an encrypted push before its body is read. */
+function checkEventCall(doors: Doors, robot: Robot, request: Request, response: Response): void {
+  eventKeysOf(robot);
+  const query = readEventQuery(request.query);
+  if (query === null) throw refuse('SIGNATURE_MISSING');
+  const differenceMs = Math.abs(toMs(query.timestamp) - doors.now().getTime());
+  if (!(differenceMs <= signatureToleranceMs)) throw refuse('SIGNATURE_STALE');
+  if (doors.refused.isOver(addressOf(request))) throw refuse('TOO_MANY_REQUESTS');
+  if (doors.eventsInHand >= maxEventsInHand) throw refuse('OVERLOADED');
+  doors.eventsInHand += 1;
+  response.once('close', () => (doors.eventsInHand -= 1));
+}
+
+/** Official samples have seconds and milliseconds; as milliseconds, ten digits would be in 1970. */
+function toMs(timestamp: string): number {
+  if (!/^\d{1,15}$/.test(timestamp)) return NaN;
+  return timestamp.length <= 10 ? Number(timestamp) * 1_000 : Number(timestamp);
+}
+
 /** An encrypted push proves itself by its signature over the body; the answer is the word `success`, encrypted too. */
-async function receiveEncryptedEvent(
-  context: HttpDoorContext,
-  robot: Robot,
-  request: Request,
-  door: Door,
-): Promise<unknown> {
+async function receiveEncryptedEvent(doors: Doors, robot: Robot, request: Request, door: Door): Promise<unknown> {
   const keys = eventKeysOf(robot);
   const query = readEventQuery(request.query);
   const body = parseJson(request);
   if (query === null || !isEncrypted(body)) throw refuse('SIGNATURE_MISSING');
   const view = parsePlatformEvent(decrypt(keys, { ...query, encrypt: body.encrypt }));
+  countProved(doors, robot);
   if (view === null) throw refuse('BODY_MALFORMED');
   // Saving the address in the console sends `check_url`: it only wants to be answered.
-  if (view.eventType !== 'check_url') await receivePlatformEvent(context, robot, view, door);
+  if (view.eventType !== 'check_url') await receivePlatformEvent(doors, robot, view, door);
   return encryptEvent(keys, {
     text: 'success',
-    timestamp: String(context.now().getTime()),
+    timestamp: String(doors.now().getTime()),
     nonce: query.nonce,
     random: randomBytes(16),
   });
@@ -167,25 +224,21 @@ function parseJson(request: Request): unknown {
   }
 }
 
-/** A brake for each calling address, far above what the platform sends; per-room fairness is agent-core's. */
-function limitAddresses(context: HttpDoorContext): RequestHandler {
-  return rateLimit({
-    windowMs: 60_000,
-    limit: context.requestsPerMinute,
-    standardHeaders: false,
-    legacyHeaders: false,
-    handler: (_request, _response, next) => next(refuse('TOO_MANY_REQUESTS')),
-  });
-}
+const addressOf = (request: Request): string => request.ip ?? 'unknown';
 
-/** Every refusal is counted and answered with a code and what to do, and with nothing of what was sent. */
-function answerRefusals({ rejections, log }: HttpDoorContext): ErrorRequestHandler {
-  return (error, _request, response, next) => {
+/**
+ * Every refusal is counted and answered with a code and what to do, and with nothing of what was sent. An address that was
+ * refused too often is told to wait instead.
+ */
+function answerRefusals({ rejections, refused, log }: Doors): ErrorRequestHandler {
+  return (error, request, response, next) => {
     if (response.headersSent) {
       next(error);
       return;
     }
-    const { status, reason, text } = toRefusal(error);
+    const cause = toRefusal(error);
+    const isTooOften = cause.status < 500 && refused.add(addressOf(request));
+    const { status, reason, text } = isTooOften ? toRefusal(refuse('TOO_MANY_REQUESTS')) : cause;
     const door = (response.locals.door as DoorName | undefined) ?? 'robot';
     rejections.count(door, reason);
     log.debug('door.rejected', { door, reason, error });

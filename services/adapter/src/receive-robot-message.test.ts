@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
 import { newId, openText } from '@steward/service-kit';
 import { inboundReceivedSchema, replyAddressContext, type InboundReceived } from '@steward/contracts';
 import { receiveRobotMessage } from './receive-robot-message.ts';
@@ -77,6 +78,10 @@ describe('a robot message on its way to the ledger', () => {
       { msgtype: 'audio', text: undefined },
     ])
       expect(await hashOf(over)).not.toBe(original);
+    const pictureHash = (downloadCode: string) =>
+      hashOf({ msgtype: 'picture', text: undefined, content: { downloadCode } });
+    expect(await pictureHash('a')).toBe(await pictureHash('a'));
+    expect(await pictureHash('a')).not.toBe(await pictureHash('b'));
   });
 
   it('passes the notice of an exhausted quota on as what it is', async () => {
@@ -97,6 +102,46 @@ describe('a robot message on its way to the ledger', () => {
   ])('makes a valid bus message of msgtype %s', async (msgtype, content) => {
     const { body } = await receive({ msgtype, text: undefined, content });
     expect(['text', 'unsupported']).toContain(body.content.kind);
+  });
+
+  it('makes a valid bus message of whatever it takes', async () => {
+    const text = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 20 }),
+      fc
+        .tuple(fc.constantFrom('a', '文', '😀', '\ud800', '\u0000'), fc.constantFrom(199, 300, 500, 2_000, 20_001))
+        .map(([unit, times]) => unit.repeat(times)),
+    );
+    const value = fc.oneof(text, fc.jsonValue(), fc.constantFrom(0, -1, 253_402_300_799_999, 1e300, NaN));
+    const keys = Object.keys({ ...buildPayload(), content: 1, errorCode: 1, errorMessage: 1, isInAtList: 1 }).filter(
+      (key) => !['msgId', 'conversationId', 'conversationType', 'robotCode', 'sessionWebhook', 'text'].includes(key),
+    );
+    const odd = fc.record(
+      {
+        ...Object.fromEntries(keys.map((key) => [key, value])),
+        sessionWebhook: value,
+        text: fc.record({ content: value, repliedMsg: fc.record({ content: value }) }, { requiredKeys: [] }),
+        msgtype: fc.oneof(value, fc.constantFrom('text', 'richText', 'audio')),
+        errorCode: fc.constantFrom(undefined, '20001'),
+      },
+      { requiredKeys: [] },
+    );
+    await fc.assert(
+      fc.asyncProperty(odd, async (over) => {
+        await receive(over);
+      }),
+      { numRuns: 300 },
+    );
+  }, 30_000);
+
+  it('goes on without a session webhook that is too long to travel', async () => {
+    const { body } = await receive({ sessionWebhook: '文'.repeat(2_000) });
+    expect(body.replyAddress).toBeNull();
+    expect((await receive({ sessionWebhook: 'a'.repeat(2_000) })).body.replyAddress).not.toBeNull();
+  });
+
+  it('takes a message whose content is nested without end', async () => {
+    const content: unknown = JSON.parse(`${'['.repeat(100_000)}${']'.repeat(100_000)}`);
+    expect((await receive({ content })).body.content.kind).toBe('text');
   });
 
   it('refuses what is no message, and a message for another robot', async () => {

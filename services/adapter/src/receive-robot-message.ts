@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { newId, sealText, type Logger, type SealKeys } from '@steward/service-kit';
 import { parseRobotMessage, type RobotMessageView } from '@steward/dingtalk';
-import { replyAddressContext, type InboundReceived } from '@steward/contracts';
+import { replyAddressContext, sealedSchema, type InboundReceived, type ReplyAddress } from '@steward/contracts';
 import { refuse } from './door-refusal.ts';
 import type { InboundRecorder, NewInbound, Recorded } from './record-inbound.ts';
 import type { Robot } from './robots.ts';
@@ -21,12 +21,14 @@ export async function receiveRobotMessage(
   robot: Robot,
   payload: unknown,
   door: Door,
-): Promise<Recorded> {
+): Promise<Recorded & { msgId: string; createdAt: string }> {
   const parsed = parseRobotMessage(payload);
   if (!parsed.ok) throw refuse('BODY_MALFORMED', new Error(parsed.faults));
   const { view } = parsed;
   if (view.robotCode !== null && view.robotCode !== robot.code) throw refuse('ROBOT_MISMATCH');
-  const recorded = await context.recorder.record(toNewInbound(context, robot, view, door));
+  const recorded = await context.recorder.record(
+    toNewInbound(context, robot, view, { ...door, bodyHashHex: hashBody(view, payload) }),
+  );
   context.log.info('inbound.recorded', {
     correlationId: door.correlationId,
     inboundEventId: recorded.inboundEventId,
@@ -35,10 +37,15 @@ export async function receiveRobotMessage(
     duplicate: recorded.duplicate,
     content: view.content.kind,
   });
-  return recorded;
+  return { ...recorded, msgId: view.msgId, createdAt: String(view.createdAtMs) };
 }
 
-function toNewInbound(context: ReceiveContext, robot: Robot, view: RobotMessageView, door: Door): NewInbound {
+function toNewInbound(
+  context: ReceiveContext,
+  robot: Robot,
+  view: RobotMessageView,
+  door: Door & { bodyHashHex: string },
+): NewInbound {
   const message = toInboundReceived(context, robot, view, door);
   return {
     id: message.body.inboundEventId,
@@ -47,7 +54,6 @@ function toNewInbound(context: ReceiveContext, robot: Robot, view: RobotMessageV
     sourceId: view.msgId,
     conversationId: view.conversationId,
     ...door,
-    bodyHashHex: hashBody(view),
     environment: robot.environment,
     staffId: message.body.requester.staffId,
     corpId: view.sender.corpId,
@@ -83,18 +89,23 @@ function toInboundReceived(
       },
       requester: trustSender(robot, view.sender),
       content: view.content,
-      replyAddress: view.replyAddress && {
-        sealedUrl: sealText(
-          context.replyKeys,
-          view.replyAddress.sessionWebhook,
-          replyAddressContext(robot.code, view.conversationId),
-        ),
-        expiresAt: new Date(view.replyAddress.expiresAtMs).toISOString(),
-      },
+      replyAddress: sealReplyAddress(context, robot, view),
       sentAt: new Date(view.createdAtMs ?? now.getTime()).toISOString(),
       door,
     },
   };
+}
+
+/** The session webhook under seal. One that is too long to travel is none: the answer takes the other way. */
+function sealReplyAddress(
+  { replyKeys }: ReceiveContext,
+  robot: Robot,
+  { replyAddress, conversationId }: RobotMessageView,
+): ReplyAddress | null {
+  if (replyAddress === null) return null;
+  const sealedUrl = sealText(replyKeys, replyAddress.sessionWebhook, replyAddressContext(robot.code, conversationId));
+  const expiresAt = new Date(replyAddress.expiresAtMs).toISOString();
+  return sealedSchema.safeParse(sealedUrl).success ? { sealedUrl, expiresAt } : null;
 }
 
 /** A staff id means somebody only inside the robot's own organisation. */
@@ -107,9 +118,20 @@ function trustSender(robot: Robot, sender: RobotMessageView['sender']): RobotMes
  * The same message has the same hash, whatever way it comes: a redelivery may carry another session webhook, so that is
  * not part of it. Two bodies under one msgId are a security finding.
  */
-function hashBody(view: RobotMessageView): string {
+function hashBody(view: RobotMessageView, payload: unknown): string {
   const { content, sender, conversationId, createdAtMs } = view;
   return createHash('sha256')
     .update(JSON.stringify([content, sender.staffId, sender.corpId, conversationId, createdAtMs]))
+    .update(rawContentOf(payload))
     .digest('hex');
+}
+
+/** Also what the view leaves out, such as which picture it was. */
+function rawContentOf(payload: unknown): string {
+  const { msgtype, text, content } = Object(payload) as Record<string, unknown>; // it was parsed as a record already
+  try {
+    return JSON.stringify([msgtype, text, content]);
+  } catch {
+    return 'nested too deep to be written';
+  }
 }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { sql } from 'kysely';
 import type { BusMessage } from '@steward/contracts';
+import { waitUntil } from '@steward/testkit';
 import { createInboundRecorder, type NewInbound } from './record-inbound.ts';
 import { buildInbound, hashOf, openTestDatabase } from './testing.ts';
 
@@ -13,7 +14,13 @@ beforeAll(async () => {
 afterAll(() => database.close());
 
 let committed = 0;
-const createRecorder = () => createInboundRecorder({ db: database.connect(), onCommitted: () => (committed += 1) });
+let altered: [string | null, number][] = [];
+const createRecorder = () =>
+  createInboundRecorder({
+    db: database.connect(),
+    onCommitted: () => (committed += 1),
+    onAltered: ({ sourceId }, count) => altered.push([sourceId, count]),
+  });
 type Row = {
   id: string;
   kind: string;
@@ -167,6 +174,57 @@ describe('recording a batch', () => {
       ),
     );
     expect(await ledgerOf(fresh)).toMatchObject([{ duplicate_count: 2, altered_count: 1 }]);
+  });
+
+  it('tells of every altered body, once for each time it came, in the audit log too', async () => {
+    const source = newSource();
+    const recorder = createRecorder();
+    const record = (sourceId: string, body: string) =>
+      recorder.record(buildInbound({ source, sourceId, bodyHashHex: hashOf(body) }));
+    altered = [];
+    await record('m1', 'a');
+    await record('m1', 'a');
+    expect(altered).toEqual([]);
+    await record('m1', 'b');
+    await Promise.all([record('m2', 'a'), record('m2', 'b'), record('m2', 'b')]);
+    expect(altered).toEqual([
+      ['m1', 1],
+      ['m2', 2],
+    ]);
+    const audited = await database.rows(
+      `select a.detail ->> 'sourceId' as "sourceId", (a.detail ->> 'count')::integer as count, e.source = a.robot_code as known
+       from audit.entry a join adapter.inbound_event e on e.id::text = a.subject_id
+       where a.robot_code = '${source}' and a.kind = 'inbound.altered' order by 1`,
+    );
+    expect(audited).toEqual([
+      { sourceId: 'm1', count: 1, known: true },
+      { sourceId: 'm2', count: 2, known: true },
+    ]);
+  });
+
+  it('keeps the order of arrival in a conversation while its first batch is slow', async () => {
+    const source = newSource();
+    const recorder = createRecorder();
+    const say = (conversationId: string, sourceId: string) =>
+      recorder.record(buildInbound({ source, conversationId, sourceId: `${conversationId} ${sourceId}` }));
+    await Promise.all([say('cid-0', 'known'), say('cid-1', 'known')]);
+    const slow: Promise<unknown>[] = [];
+    await database.admin.transaction().execute(async (trx) => {
+      await sql`select from adapter.conversation_counter where robot_code = ${source} and conversation_id = 'cid-0'
+        for update`.execute(trx);
+      slow.push(say('cid-0', 'first'), say('cid-1', 'first'));
+      const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+      await waitUntil(async () => (await database.rows(waiting)).length > 0, {
+        timeoutMs: 10_000,
+        what: 'a slow batch',
+      });
+      slow.push(say('cid-1', 'second'));
+      // Goes out beside the slow batch, and would have taken the second message along.
+      await say('cid-2', 'other');
+    });
+    await Promise.all(slow);
+    const ledger = (await ledgerOf(source)).filter(({ conversation_id }) => conversation_id === 'cid-1');
+    expect(ledger.map(({ source_id }) => source_id)).toEqual(['cid-1 known', 'cid-1 first', 'cid-1 second']);
   });
 
   it('lets replicas that repeat the same platform events in any order all succeed', async () => {

@@ -29,7 +29,12 @@ export type InboundRecorder = {
   pending(): number;
 };
 
-type Pending = { inbound: NewInbound; resolve: (recorded: Recorded) => void; reject: (error: unknown) => void };
+type Pending = {
+  inbound: NewInbound;
+  room: string | null;
+  resolve: (recorded: Recorded) => void;
+  reject: (error: unknown) => void;
+};
 
 /** How long the first event of a batch waits for company. */
 const windowMs = 2;
@@ -45,20 +50,41 @@ const maxRaces = 5;
  * Records inbound events in batches: whatever arrives within a window, or while earlier batches commit, shares one
  * statement and one fsync. This is where "answered 200" comes to mean "in Postgres".
  */
-export function createInboundRecorder(o: { db: Db<AdapterTables>; onCommitted: () => void }): InboundRecorder {
-  const queue: Pending[] = [];
+export function createInboundRecorder(o: {
+  db: Db<AdapterTables>;
+  onCommitted: () => void;
+  /** A known id came again, `count` times, with another body than the one in the ledger. */
+  onAltered: (inbound: NewInbound, count: number) => void;
+}): InboundRecorder {
+  let queue: Pending[] = [];
+  const roomsInHand = new Set<string>();
   let lanes = 0;
   let inHand = 0;
   let timer: NodeJS.Timeout | undefined;
 
+  /** The oldest that may go. What a conversation sends next waits for the batch that holds its last: order of arrival. */
+  const takeBatch = (): Pending[] => {
+    const batch: Pending[] = [];
+    const rest: Pending[] = [];
+    for (const pending of queue) {
+      const mayGo = batch.length < maxBatch && (pending.room === null || !roomsInHand.has(pending.room));
+      (mayGo ? batch : rest).push(pending);
+    }
+    queue = rest;
+    return batch;
+  };
   const flush = () => {
     clearTimeout(timer);
     timer = undefined;
-    while (queue.length > 0 && lanes < maxLanes) {
-      const batch = queue.splice(0, maxBatch);
+    while (lanes < maxLanes) {
+      const batch = takeBatch();
+      if (batch.length === 0) return;
+      const rooms = batch.flatMap(({ room }) => room ?? []);
+      for (const room of rooms) roomsInHand.add(room);
       lanes += 1;
       inHand += batch.length;
-      void settleBatch(o.db, batch).then((committed) => {
+      void settleBatch(o, batch).then((committed) => {
+        for (const room of rooms) roomsInHand.delete(room);
         lanes -= 1;
         inHand -= batch.length;
         if (committed) o.onCommitted();
@@ -75,20 +101,27 @@ export function createInboundRecorder(o: { db: Db<AdapterTables>; onCommitted: (
           reject(new AppError('DOOR_OVERLOADED', 'too many events wait to be recorded', { retryable: true }));
           return;
         }
-        queue.push({ inbound, resolve, reject });
-        if (queue.length >= maxBatch) flush();
-        else if (lanes < maxLanes) timer ??= setTimeout(flush, windowMs);
+        queue.push({ inbound, room: roomOf(inbound), resolve, reject });
+        if (lanes === maxLanes) return;
+        if (queue.length === maxBatch) flush();
+        else timer ??= setTimeout(flush, windowMs);
       }),
   };
 }
 
+const roomOf = ({ source, conversationId }: NewInbound): string | null =>
+  conversationId === null ? null : JSON.stringify([source, conversationId]);
+
+type Ledger = { db: Db<AdapterTables>; onAltered: (inbound: NewInbound, count: number) => void };
+
 /** Records a batch and answers everyone in it. Never rejects; says whether anything was committed. */
-async function settleBatch(db: Db<AdapterTables>, batch: readonly Pending[]): Promise<boolean> {
+async function settleBatch(ledger: Ledger, batch: readonly Pending[]): Promise<boolean> {
   const groups = collapseRepeats(batch);
   try {
-    const recorded = await recordBatch(db, groups);
+    const recorded = await recordBatch(ledger.db, groups);
     for (const group of groups) {
       const row = recorded.get(group.first.id);
+      if (row && row.altered > 0) ledger.onAltered(group.first, row.altered);
       group.members.forEach((member, index) => {
         if (row === undefined)
           member.reject(new AppError('LEDGER_SILENT', 'the ledger did not answer', { retryable: true }));
@@ -105,7 +138,7 @@ async function settleBatch(db: Db<AdapterTables>, batch: readonly Pending[]): Pr
       );
       // One after the other: the order of arrival is kept, and a bad batch takes no more connections than a good one.
       let committed = false;
-      for (const half of halves) committed = (await settleBatch(db, half)) || committed;
+      for (const half of halves) committed = (await settleBatch(ledger, half)) || committed;
       return committed;
     }
     for (const { reject } of batch) reject(error);
@@ -128,16 +161,22 @@ function collapseRepeats(batch: readonly Pending[]): Group[] {
   return [...groups.values()];
 }
 
-async function recordBatch(db: Db<AdapterTables>, groups: readonly Group[]): Promise<Map<string, Recorded>> {
+async function recordBatch(
+  db: Db<AdapterTables>,
+  groups: readonly Group[],
+): Promise<Map<string, Recorded & { altered: number }>> {
   const batch = JSON.stringify(
     groups.map(({ first, members: [, ...repeats] }, position) => toRow(first, position, repeats)),
   );
   for (let race = 1; ; race += 1) {
     try {
-      const { rows } = await sql<{ given_id: string; inbound_event_id: string; duplicate: boolean }>`
-        select given_id, inbound_event_id, duplicate from adapter.record_inbound(${batch}::jsonb)`.execute(db);
+      const { rows } = await sql<{ given_id: string; inbound_event_id: string; duplicate: boolean; altered: number }>`
+        select given_id, inbound_event_id, duplicate, altered from adapter.record_inbound(${batch}::jsonb)`.execute(db);
       return new Map(
-        rows.map((row) => [row.given_id, { inboundEventId: row.inbound_event_id, duplicate: row.duplicate }]),
+        rows.map(({ given_id, inbound_event_id: inboundEventId, duplicate, altered }) => [
+          given_id,
+          { inboundEventId, duplicate, altered },
+        ]),
       );
     } catch (error) {
       if (race === maxRaces || !isRace(error)) throw error;

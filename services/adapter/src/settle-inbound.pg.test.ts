@@ -40,7 +40,7 @@ const settled = (inboundEventId: string): BusMessage => ({
 });
 const record = async (count: number, conversationId = 'cid-1') => {
   const source = `robot-${newId()}`;
-  const recorder = createInboundRecorder({ db: database.db, onCommitted: () => undefined });
+  const recorder = createInboundRecorder({ db: database.db, onCommitted: () => undefined, onAltered: () => undefined });
   const inbound = Array.from({ length: count }, () => buildInbound({ source, conversationId }));
   await Promise.all(inbound.map((one) => recorder.record(one)));
   return { source, ids: inbound.map(({ id }) => id) };

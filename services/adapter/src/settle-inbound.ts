@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import type { BusMessageOf } from '@steward/contracts';
 import type { Bus } from '@steward/bus';
-import { closeTold, type Db } from '@steward/postgres';
+import type { Db } from '@steward/postgres';
 import type { AdapterTables } from './database.ts';
 
 /** Listens for receipts and for requests to repeat; `wake` makes the relay look at once. */
@@ -15,18 +15,21 @@ export async function consumeReceipts(o: { bus: Bus; db: Db<AdapterTables>; wake
   });
 }
 
-/** The receipt: agent-core holds the event, so it is closed here. Harmless to repeat. */
+/** The receipt: agent-core holds the event, so it is closed here, in one statement. Harmless to repeat. */
 async function settleInbound(db: Db<AdapterTables>, receipt: BusMessageOf<'inbound.settled.v1'>): Promise<void> {
   const { inboundEventId } = receipt.body;
-  await db.transaction().execute(async (trx) => {
-    await closeTold(trx, { types: ['inbound.received.v1', 'card.clicked.v1'], subjectIds: [inboundEventId] });
-    await trx
-      .updateTable('inbound_event')
-      .set({ settled_at: sql`now()` })
-      .where('id', '=', inboundEventId)
-      .where('settled_at', 'is', null)
-      .execute();
-  });
+  await db
+    .with('closed', (closed) =>
+      closed
+        .deleteFrom('outbox')
+        .where('subject_id', '=', inboundEventId)
+        .where('type', 'in', ['inbound.received.v1', 'card.clicked.v1']),
+    )
+    .updateTable('inbound_event')
+    .set({ settled_at: sql`now()` })
+    .where('id', '=', inboundEventId)
+    .where('settled_at', 'is', null)
+    .execute();
 }
 
 /** agent-core waits for these numbers of a conversation: whatever of them is unsettled is due now. */

@@ -12,7 +12,7 @@ import {
   type StewardConfig,
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
-import { assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
+import { appendAudit, assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
 import { createRejectionCounter } from './count-rejections.ts';
 import type { AdapterTables } from './database.ts';
 import { addHttpDoors } from './http-doors.ts';
@@ -21,6 +21,7 @@ import { createInboundRecorder } from './record-inbound.ts';
 import { loadRobots } from './robots.ts';
 import { consumeReceipts } from './settle-inbound.ts';
 import { openStreamDoors } from './stream-doors.ts';
+import { createSignatureWatch } from './watch-signatures.ts';
 
 export type AdapterOptions = {
   config: StewardConfig;
@@ -29,7 +30,7 @@ export type AdapterOptions = {
   replyKeys: SealKeys;
   database: Database<AdapterTables>;
   connectBus: (metrics: Metrics) => Promise<Bus>;
-  /** Requests from one address in a minute before it is told to wait. */
+  /** Proved requests for one robot in a minute before the caller is told to wait. */
   requestsPerMinute: number;
   /** A process that is this late on its own timers takes no more over HTTP until it has caught up. */
   maxLoopDelayMs: number;
@@ -56,7 +57,17 @@ export async function startAdapter(o: AdapterOptions): Promise<{ url: string; st
     lifecycle.add('relay', () => relay.stop());
     await consumeReceipts({ bus, db, wake: () => relay.wake() });
 
-    const recorder = createInboundRecorder({ db, onCommitted: () => relay.wake() });
+    const altered = metrics.counter('steward_inbound_altered_total', 'Known ids that came again with another body', [
+      'kind',
+    ]);
+    const recorder = createInboundRecorder({
+      db,
+      onCommitted: () => relay.wake(),
+      onAltered: ({ kind, source, sourceId, door, correlationId }, count) => {
+        altered.inc({ kind }, count);
+        log.warn('security.body.altered', { kind, source, sourceId, door, correlationId, count });
+      },
+    });
     const rejections = createRejectionCounter({ db, log, metrics });
     rejections.loop.start();
     lifecycle.add('rejections', () => rejections.loop.stop());
@@ -72,11 +83,14 @@ export async function startAdapter(o: AdapterOptions): Promise<{ url: string; st
       bus: { ok: bus.isReady() },
       ...streams.checks(),
     });
+    const auditReuse = (detail: Record<string, unknown>) =>
+      appendAudit(db, 'adapter', [{ kind: 'signature.reused', outcome: 'noted', detail }]);
     const app = createHttpApp({ log, metrics, readiness });
     addHttpDoors(app, {
       ...receive,
       robots,
       rejections,
+      signatures: createSignatureWatch({ metrics, log, audit: auditReuse, now: receive.now }),
       requestsPerMinute: o.requestsPerMinute,
       isOverloaded: () => loopDelay.isOverloaded(),
     });

@@ -1,7 +1,9 @@
+import { sql } from 'kysely';
 import type { Db } from '@steward/postgres';
 import type { ClaimedTurn } from './claim-turn.ts';
 import type { AgentTables } from './database.ts';
 import type { Access } from './judge-access.ts';
+import { quoteForMarkdown } from './quote-for-markdown.ts';
 import { texts, type Language } from './texts.ts';
 
 /** What commands tell about this installation. */
@@ -25,15 +27,15 @@ export async function answerCommand(
       return texts.ping[language];
     case 'whoami':
       return texts.whoami[language]({
-        nick: requester.nick,
-        staffId: requester.staffId ?? texts.none[language],
+        nick: quoteForMarkdown(requester.nick),
+        staffId: requester.staffId === null ? texts.none[language] : quoteForMarkdown(requester.staffId),
         roles: access.person?.roles.join(', ') ?? texts.none[language],
       });
     case 'room':
       return texts.room[language]({
         place: access.place,
-        id: conversation.conversationId,
-        robot: conversation.robotCode,
+        id: quoteForMarkdown(conversation.conversationId),
+        robot: quoteForMarkdown(conversation.robotCode),
         environment,
       });
     case 'status':
@@ -44,25 +46,27 @@ export async function answerCommand(
         ...(await countOpenWork(context.db)),
       });
     default:
-      return texts.unknownCommand[language](name.slice(0, 40));
+      return texts.unknownCommand[language](quoteForMarkdown(name));
   }
 }
 
-async function countOpenWork(db: Db<AgentTables>): Promise<{ waiting: number; unsettled: number }> {
-  const [turns, outbox] = await Promise.all([
-    db
-      .selectFrom('turn')
-      .select((eb) => eb.fn.countAll<number>().as('n'))
-      .where('status', '=', 'queued')
-      .executeTakeFirstOrThrow(),
-    db
-      .selectFrom('outbox')
-      .select((eb) => eb.fn.countAll<number>().as('n'))
-      .where('type', '=', 'outbound.requested.v1')
-      .executeTakeFirstOrThrow(),
-  ]);
-  return { waiting: turns.n, unsettled: outbox.n };
+/** Counts go no further than this: `/status` must not read a backlog to say that there is one. */
+const countLimit = 1_000;
+
+/** `well`: nobody waits for a turn, and no answer has been waiting to be confirmed for a minute. */
+async function countOpenWork(db: Db<AgentTables>): Promise<{ well: boolean; waiting: string; unsettled: string }> {
+  const { rows } = await sql<{ waiting: number; unsettled: number; late: boolean }>`
+    select
+      (select count(*) from (select from agent_core.turn where status = 'queued' limit ${countLimit + 1}) t) as waiting,
+      count(*) as unsettled, coalesce(bool_or(created_at < now() - interval '60 s'), false) as late
+    from (select created_at from agent_core.outbox where type = 'outbound.requested.v1' limit ${countLimit + 1}) o`.execute(
+    db,
+  );
+  const { waiting = 0, unsettled = 0, late = false } = rows[0] ?? {};
+  return { well: waiting === 0 && !late, waiting: renderCount(waiting), unsettled: renderCount(unsettled) };
 }
+
+const renderCount = (count: number) => (count > countLimit ? `${countLimit}+` : String(count));
 
 /** Every clock shows its time zone: people of one incident sit in several. */
 export function renderClock(at: Date, timeZone: string): string {

@@ -3,11 +3,12 @@ import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { maxOutboundTextLength } from '@steward/contracts';
 import { createAskModel, type AskModel } from './ask-model.ts';
 import { claimTurn, type ClaimedTurn } from './claim-turn.ts';
 import { endTurn } from './end-turn.ts';
 import { recordInbound } from './record-inbound.ts';
-import { buildReceived, openTestDatabase, type InboundOptions } from './testing.ts';
+import { buildReceived, everyLane, openTestDatabase, type InboundOptions } from './testing.ts';
 
 type Answer = { status?: number; text?: string | null; hang?: boolean };
 type Call = {
@@ -72,7 +73,7 @@ const createModel = (over: { timeoutMs?: number; maxSteps?: number; transcriptTu
 };
 const startTurn = async (o: InboundOptions = {}): Promise<ClaimedTurn> => {
   await recordInbound({ db: database.db, now: () => new Date() }, buildReceived(o));
-  const turn = await claimTurn(database.db);
+  const turn = await claimTurn(database.db, everyLane);
   if (turn === null) throw new Error('nothing was claimed');
   return turn;
 };
@@ -97,6 +98,8 @@ describe('asking the model', () => {
     });
     expect(calls).toHaveLength(1);
     expect(calls[0]?.authorization).toBe('Bearer model-key');
+    // A limit of tokens has two names, and servers refuse the one they do not know.
+    expect(Object.keys(calls[0]?.body ?? {}).sort()).toEqual(['messages', 'model']);
     expect(calls[0]?.body.messages).toEqual([
       { role: 'system', content: 'You are in ops-room.' },
       { role: 'user', content: 'Li: first' },
@@ -134,6 +137,11 @@ describe('asking the model', () => {
     answers = [{ text: 'a\u0000b\ud83d' }];
     expect((await ask(createModel(), await startTurn())).text).toBe('a\uFFFDb\uFFFD');
     expect(await steps()).toHaveLength(1);
+  });
+
+  it('keeps no more of a reply than one outbound message may hold', async () => {
+    answers = [{ text: 'x'.repeat(maxOutboundTextLength + 1) }];
+    expect((await ask(createModel(), await startTurn())).text).toHaveLength(maxOutboundTextLength);
   });
 
   it('stops waiting at its deadline, and when the process stops', async () => {

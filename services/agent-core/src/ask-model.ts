@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import OpenAI from 'openai';
 import { AppError, createBreaker, type StewardConfig } from '@steward/service-kit';
+import { maxOutboundTextLength } from '@steward/contracts';
 import type { Db } from '@steward/postgres';
 import { renderClock } from './answer-command.ts';
 import { buildModelPrompt, type PromptMessage, type Utterance } from './build-model-prompt.ts';
@@ -13,9 +14,6 @@ export type ModelReply = { text: string; model: string; promptHash: string };
 export type AskModel = (turn: ClaimedTurn, place: string, signal: AbortSignal) => Promise<ModelReply>;
 
 type ModelConfig = NonNullable<StewardConfig['model']>;
-
-/** The longest reply kept: what a chat can show in a few parts. */
-const maxReplyTokens = 2_000;
 
 /**
  * Asks an OpenAI-compatible chat completions endpoint. One deadline covers all steps of a turn; retries are the turn's,
@@ -64,11 +62,10 @@ export function createAskModel(o: {
 
 async function askOnce(client: OpenAI, model: string, messages: PromptMessage[], signal: AbortSignal): Promise<string> {
   try {
-    const completion = await client.chat.completions.create(
-      { model, messages, max_completion_tokens: maxReplyTokens },
-      { signal },
-    );
-    return toStorableText(completion.choices[0]?.message.content ?? '').trim();
+    // No limit of tokens: servers disagree on what it is called and refuse the other name. The reply is cut instead.
+    const completion = await client.chat.completions.create({ model, messages }, { signal });
+    const text = completion.choices[0]?.message.content ?? '';
+    return toStorableText(text.trim().slice(0, maxOutboundTextLength));
   } catch (cause) {
     const status = cause instanceof OpenAI.APIError ? (cause.status as number | undefined) : undefined;
     const code =

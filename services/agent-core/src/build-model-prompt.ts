@@ -8,7 +8,7 @@ const maxUtteranceLength = 4_000;
 
 /**
  * The prompt of a turn: the system text with who asks and where, then the window of the conversation. Names and texts of
- * people are content, never instructions: they stand in the user role, each line fenced by the speaker's name.
+ * people are content, never instructions: they stand in the user role, each line after the speaker's name.
  */
 export function buildModelPrompt(o: {
   systemText: string;
@@ -23,13 +23,19 @@ export function buildModelPrompt(o: {
   const messages: PromptMessage[] = [
     { role: 'system', content: system },
     ...o.transcript.map(({ speaker, name, text }): PromptMessage => {
-      const content = text.slice(0, maxUtteranceLength).toWellFormed();
-      return speaker === 'robot'
-        ? { role: 'assistant', content }
-        : { role: 'user', content: `${oneLine(name)}: ${content}` };
+      if (speaker === 'robot') return { role: 'assistant', content: cut(text, maxUtteranceLength) };
+      const prefix = `${oneLine(name)}: `;
+      // On every line, so that a line break cannot begin what another person seems to say.
+      const lines = text.slice(0, maxUtteranceLength).split(lineBreak);
+      return {
+        role: 'user',
+        content: cut(lines.map((line) => prefix + line).join('\n'), maxUtteranceLength + prefix.length),
+      };
     }),
   ];
   return { messages, hash: createHash('sha256').update(o.systemText).digest('hex') };
 }
 
-const oneLine = (text: string) => text.replace(/\s+/g, ' ').slice(0, 80).toWellFormed();
+const lineBreak = /\r\n|[\n\v\f\r\u0085\u2028\u2029]/;
+const cut = (text: string, length: number) => text.slice(0, length).toWellFormed();
+const oneLine = (text: string) => cut(text.replace(/[\s\u0085]+/g, ' '), 80);

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { claimTurn, renewLease, type ClaimedTurn } from './claim-turn.ts';
+import { sql } from 'kysely';
+import { claimTurn, nextTurn, renewLease, type ClaimedTurn } from './claim-turn.ts';
 import { endTurn, type TurnResult } from './end-turn.ts';
 import { recordInbound } from './record-inbound.ts';
-import { buildReceived, openTestDatabase, type InboundOptions } from './testing.ts';
+import { buildReceived, everyLane, openTestDatabase, type InboundOptions } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 beforeAll(async () => {
@@ -18,7 +19,7 @@ const done: TurnResult = {
   answer: { kind: 'markdown', title: 'answer', text: 'the answer' },
 };
 const record = (o: InboundOptions) => recordInbound({ db: database.db, now }, buildReceived(o));
-const claim = () => claimTurn(database.db);
+const claim = () => claimTurn(database.db, everyLane);
 const claimed = async (): Promise<ClaimedTurn> => {
   const turn = await claim();
   if (turn === null) throw new Error('nothing was claimed');
@@ -58,7 +59,7 @@ describe('claiming a turn', () => {
     const claimer = async () => {
       const db = database.connect(2);
       for (let idle = 0; idle < 40;) {
-        const turn = await claimTurn(db);
+        const turn = await claimTurn(db, everyLane);
         if (turn === null) {
           idle += 1;
           if ([...worked.values()].flat().length === 40) return;
@@ -101,6 +102,44 @@ describe('claiming a turn', () => {
     );
     expect((await claimed()).conversationId).toBe('quiet');
     expect((await claimed()).conversationId).toBe('noisy');
+  });
+
+  it('takes only the lanes that are asked for', async () => {
+    await record({ sequence: 1, text: 'a question' });
+    await record({ sequence: 2, text: '/help' });
+    expect(await claimTurn(database.db, ['approval', 'bulk'])).toBeNull();
+    expect(await claimTurn(database.db, ['answer'])).toMatchObject({ sequence: 1 });
+    expect(await claimTurn(database.db, ['answer'])).toBeNull();
+    expect(await claimTurn(database.db, ['control'])).toMatchObject({ sequence: 2 });
+  });
+
+  it('tells how long ago the turn was recorded', async () => {
+    await record({ sequence: 1 });
+    await database.rows(`update agent_core.turn set created_at = now() - interval '90 s'`);
+    const { ageSeconds } = await claimed();
+    expect(ageSeconds).toBeGreaterThanOrEqual(90);
+    expect(ageSeconds).toBeLessThan(150);
+  });
+
+  it('looks at the first turn of each lane only, however much waits in one room', async () => {
+    for (const room of ['noisy', 'b', 'c']) await record({ room, sequence: 1 });
+    await database.rows(`
+      insert into agent_core.turn
+        (id, inbound_event_id, robot_code, conversation_id, sequence, lane, status, correlation_id, inbound)
+      select gen_random_uuid(), gen_random_uuid(), robot_code, conversation_id, n, lane,
+        case when n <= 3000 then 'done' else 'queued' end, correlation_id, inbound
+      from agent_core.turn, generate_series(2, 20000) n where conversation_id = 'noisy'`);
+    await database.rows(`update agent_core.conversation set recorded_through = 20000 where conversation_id = 'noisy'`);
+    const visited = async () => {
+      const plan = sql<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>`
+        explain (analyze, buffers off, format json) ${nextTurn(everyLane)} select * from next`;
+      const [row] = (await plan.execute(database.db)).rows;
+      if (row === undefined) throw new Error('no plan');
+      return countVisited(row['QUERY PLAN'][0].Plan);
+    };
+    expect(await visited()).toBeLessThan(200);
+    await database.rows('analyze agent_core.turn');
+    expect(await visited()).toBeLessThan(200);
   });
 
   it('leaves a turn alone until its next attempt is due, and what follows it too', async () => {
@@ -166,6 +205,17 @@ describe('a number that was skipped and comes late', () => {
     expect((await claimed()).sequence).toBe(1);
   });
 });
+
+/** Of a plan in JSON as Postgres explains it; rows are per loop. */
+type PlanNode = {
+  'Actual Rows': number;
+  'Actual Loops': number;
+  'Rows Removed by Filter'?: number;
+  Plans?: PlanNode[];
+};
+const countVisited = (node: PlanNode): number =>
+  (node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0)) * node['Actual Loops'] +
+  (node.Plans ?? []).reduce((sum, child) => sum + countVisited(child), 0);
 
 const traces = async () => [
   await database.rows('select * from agent_core.turn order by id'),

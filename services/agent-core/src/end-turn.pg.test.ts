@@ -9,7 +9,7 @@ import { runTurn } from './run-turn.ts';
 import { postponeOutbound, settleOutbound } from './settle-outbound.ts';
 import { texts } from './texts.ts';
 import { buildDirectory } from './judge-access.ts';
-import { buildConfig, buildReceived, openTestDatabase, silentLog } from './testing.ts';
+import { buildConfig, buildReceived, everyLane, openTestDatabase, silentLog } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 beforeAll(async () => {
@@ -27,7 +27,7 @@ const answer = (text: string): TurnResult => ({
 const end = (turn: ClaimedTurn, result: TurnResult) => endTurn({ db: database.db, now }, turn, result);
 const startTurn = async (o: Parameters<typeof buildReceived>[0] = {}): Promise<ClaimedTurn> => {
   await recordInbound({ db: database.db, now }, buildReceived(o));
-  const turn = await claimTurn(database.db);
+  const turn = await claimTurn(database.db, everyLane);
   if (turn === null) throw new Error('nothing was claimed');
   return turn;
 };
@@ -161,6 +161,25 @@ describe('the one polite refusal', () => {
     const result = await runTurn(context(), turn, new AbortController().signal);
     expect(result.answer?.text).toContain('requests waiting: 1');
     expect(result.answer?.text).toContain('answers not confirmed: 0');
+  });
+
+  it('does not let /status say that all is well while somebody waits, nor count a whole backlog', async () => {
+    const turn = await startTurn({ sequence: 1, text: '/status' });
+    const status = async () => (await runTurn(context(), turn, new AbortController().signal)).answer?.text;
+    expect(await status()).toMatch(/^All is well\n/);
+    await end(await startTurn({ room: 'cid-2', text: 'hello' }), answer('hi'));
+    expect(await status()).toMatch(/^All is well\n/);
+    await database.rows(`update agent_core.outbox set created_at = now() - interval '61 s'`);
+    expect(await status()).toMatch(/^Requests or answers are waiting\n/);
+    await database.rows('delete from agent_core.outbox');
+    await recordInbound({ db: database.db, now }, buildReceived({ sequence: 2 }));
+    expect(await status()).toMatch(/^Requests or answers are waiting\n/);
+    await database.rows(`
+      insert into agent_core.turn
+        (id, inbound_event_id, robot_code, conversation_id, sequence, lane, status, correlation_id, inbound)
+      select gen_random_uuid(), gen_random_uuid(), robot_code, conversation_id, n, lane, status, correlation_id, inbound
+      from agent_core.turn, generate_series(3, 1100) n where sequence = 2`);
+    expect(await status()).toContain('requests waiting: 1000+');
   });
 });
 

@@ -55,20 +55,7 @@ export async function endTurn(
 async function say(trx: Trx<AgentTables>, turn: ClaimedTurn, content: OutboundContent, now: Date): Promise<string> {
   const place = { robot_code: turn.robotCode, conversation_id: turn.conversationId };
   const outboundMessageId = newId();
-  const previous = await trx
-    .selectFrom('outbound_tail')
-    .select('outbound_message_id')
-    .where('robot_code', '=', place.robot_code)
-    .where('conversation_id', '=', place.conversation_id)
-    .where('lane', '=', turn.lane)
-    .executeTakeFirst();
-  await trx
-    .insertInto('outbound_tail')
-    .values({ ...place, lane: turn.lane, outbound_message_id: outboundMessageId })
-    .onConflict((oc) =>
-      oc.columns(['robot_code', 'conversation_id', 'lane']).doUpdateSet({ outbound_message_id: outboundMessageId }),
-    )
-    .execute();
+  const after = await moveTail(trx, turn, outboundMessageId);
   await trx
     .insertInto('transcript')
     .values({
@@ -80,15 +67,23 @@ async function say(trx: Trx<AgentTables>, turn: ClaimedTurn, content: OutboundCo
       text: content.text,
     })
     .execute();
-  const message = toOutboundRequested({
-    turn,
-    content,
-    outboundMessageId,
-    after: previous?.outbound_message_id ?? null,
-    now,
-  });
+  const message = toOutboundRequested({ turn, content, outboundMessageId, after, now });
   await tell(trx, [{ subjectId: outboundMessageId, message }]);
   return outboundMessageId;
+}
+
+/** Makes this the last outbound message of its lane and returns the one before, if any. */
+async function moveTail(trx: Trx<AgentTables>, turn: ClaimedTurn, outboundMessageId: string): Promise<string | null> {
+  const { rows } = await sql<{ previous: string | null }>`
+    with previous as (
+      select outbound_message_id from agent_core.outbound_tail
+      where (robot_code, conversation_id, lane) = (${turn.robotCode}, ${turn.conversationId}, ${turn.lane})
+    )
+    insert into agent_core.outbound_tail (robot_code, conversation_id, lane, outbound_message_id)
+    values (${turn.robotCode}, ${turn.conversationId}, ${turn.lane}, ${outboundMessageId})
+    on conflict (robot_code, conversation_id, lane) do update set outbound_message_id = excluded.outbound_message_id
+    returning (select outbound_message_id from previous) as previous`.execute(trx);
+  return rows[0]?.previous ?? null;
 }
 
 function toOutboundRequested(o: {

@@ -28,6 +28,13 @@ describe('a command as people type it', () => {
     ['/', '/'],
     ['', ''],
     ['help', 'help'],
+    ['/var/log is full', '/var/log is full'],
+    ['／var／log is full', '／var／log is full'],
+    ['/.bashrc', '/.bashrc'],
+    ['/help.', '/help.'],
+    ['/[点我](http://evil.cn/x)', '/[点我](http://evil.cn/x)'],
+    ['/f(x)', '/f(x)'],
+    [`/${'x'.repeat(33)}`, `/${'x'.repeat(33)}`],
   ])('%j is words', (text, words) => {
     expect(parseCommand(text)).toEqual({ kind: 'words', text: words });
   });

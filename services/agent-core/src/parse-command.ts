@@ -1,5 +1,8 @@
 import type { Lane } from '@steward/contracts';
 
+/** Longer than this is no command that anybody means. */
+const maxNameLength = 32;
+
 /** What a person asked for: a command, or words for the agent. */
 export type Parsed = { kind: 'command'; name: string; argument: string } | { kind: 'words'; text: string };
 
@@ -22,9 +25,15 @@ const aliases = new Map(
   }),
 );
 
+const commands = new Set(aliases.values());
+
+/** Whether a command's name is one that Steward answers. */
+export const isKnownCommand = (name: string): boolean => commands.has(name);
+
 /**
  * Reads a command as people type it: `/help`, `／help` with a full-width slash, full-width spaces, any case, Chinese
- * names, and with the robot's @ still in front. Anything that does not start with a slash is words.
+ * names, and with the robot's @ still in front. Anything that does not start with a slash is words, and so are a path
+ * and a link: "/var/log is full" is a sentence.
  */
 export function parseCommand(text: string): Parsed {
   const plain = text
@@ -35,10 +44,11 @@ export function parseCommand(text: string): Parsed {
   if (!match) return { kind: 'words', text: plain };
   const [, typed = '', argument = ''] = match;
   const folded = typed.normalize('NFKC').toLowerCase();
+  if (folded.length > maxNameLength || /[/.[(]/.test(folded)) return { kind: 'words', text: plain };
   return { kind: 'command', name: aliases.get(folded) ?? folded, argument: argument.trim() };
 }
 
 /** The lane of what a person sent. Every known command is control; an unknown one waits its turn like words. */
 export function laneOf(parsed: Parsed): Lane {
-  return parsed.kind === 'command' && [...aliases.values()].includes(parsed.name) ? 'control' : 'answer';
+  return parsed.kind === 'command' && isKnownCommand(parsed.name) ? 'control' : 'answer';
 }

@@ -23,12 +23,15 @@ async function recordTurn(trx: Trx<AgentTables>, { body, correlationId }: Inboun
   const { conversation, content, requester, sequence } = body;
   const place = { robot_code: conversation.robotCode, conversation_id: conversation.conversationId };
   const turnId = newId();
-  // The row lock serialises the recording of one conversation, so that the watermark below misses no number.
-  await trx
-    .insertInto('conversation')
-    .values({ ...place, kind: conversation.kind })
-    .onConflict((oc) => oc.columns(['robot_code', 'conversation_id']).doUpdateSet({ kind: conversation.kind }))
-    .execute();
+  // The row lock serialises the recording of one conversation, so that the watermark misses no number. Where nothing
+  // waits for an earlier number, the next one moves it here and now.
+  const { rows } = await sql<{ recorded_through: number }>`
+    insert into agent_core.conversation as c (robot_code, conversation_id, kind, recorded_through)
+    values (${place.robot_code}, ${place.conversation_id}, ${conversation.kind}, ${sequence === 1 ? 1 : 0})
+    on conflict (robot_code, conversation_id) do update set kind = excluded.kind,
+      recorded_through = c.recorded_through
+        + case when c.gap_since is null and c.recorded_through + 1 = ${sequence} then 1 else 0 end
+    returning recorded_through`.execute(trx);
   await trx
     .insertInto('turn')
     .values({
@@ -55,7 +58,7 @@ async function recordTurn(trx: Trx<AgentTables>, { body, correlationId }: Inboun
       })
       .execute();
   }
-  await advanceWatermark(trx, place);
+  if ((rows[0]?.recorded_through ?? 0) < sequence) await advanceWatermark(trx, place);
 }
 
 /** What the person said, under what they quoted: without it "yes, that one" means nothing. */

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler } from 'kysely';
-import { AppError } from '@steward/service-kit';
+import { AppError, createLogger } from '@steward/service-kit';
 import { outboundContentSchema } from '@steward/contracts';
 import type { AskModel } from './ask-model.ts';
 import type { AgentTables } from './database.ts';
@@ -61,8 +61,8 @@ describe('a turn', () => {
     ['/ping', 'command.ping', texts.ping.en],
     ['/whoami', 'command.whoami', 'staff-1'],
     ['/room', 'command.room', 'cid-1'],
-    ['/dance', 'command.dance', '/dance'],
-    ['/constructor', 'command.constructor', '/constructor'],
+    ['/dance', 'command.unknown', '/dance'],
+    ['/constructor', 'command.unknown', '/constructor'],
     ['', 'command.help', texts.help.en(true)],
   ])('answers %j as %s, without a model', async (typed, outcome, part) => {
     const result = await run(text(typed));
@@ -117,6 +117,17 @@ describe('a turn', () => {
     });
   });
 
+  it('quotes what people and the platform wrote, so that nothing of it becomes Markdown', async () => {
+    const answerTo = async (o: InboundOptions) => (await run(o)).answer?.text;
+    const nick = '**admin** @all\n# [link](http://evil.cn)';
+    expect(await answerTo({ ...text('/whoami'), requester: { nick, staffId: '[s](x)', corpId: 'corp-1' } })).toBe(
+      'You are ＊＊admin＊＊ ＠all ＃ ［link］（http://evil.cn）\n- staff id: ［s］（x）\n- roles: none',
+    );
+    expect(await answerTo(text('/**dance**'))).toContain('/＊＊dance＊＊.');
+    expect(await answerTo({ content: { kind: 'unsupported', msgtype: '![x](y)' } })).toContain('(！［x］（y）)');
+    expect(await answerTo(text('/[点我](http://evil.cn/x)'))).toBe('# 42\nis the answer');
+  });
+
   it.each<[string, InboundOptions]>([
     ['unknown_robot', { robotCode: 'dingother' }],
     ['other_environment', { environment: 'production' }],
@@ -152,6 +163,33 @@ describe('a turn that fails', () => {
     expect(asked).toEqual([]);
   });
 
+  it('says nothing to whoever is not let in, however often it crashed', async () => {
+    for (const o of [{ room: 'cid-2' }, { kind: 'single' as const, requester: { staffId: 'stranger' } }])
+      expect(await run({ ...text('hello'), ...o, attempt: 6 })).toMatchObject({
+        outcome: 'refused_silently',
+        answer: null,
+      });
+  });
+
+  it('is logged with the correlation id, as are a model that is away and a quota that is spent', async () => {
+    const lines: Record<string, unknown>[] = [];
+    const log = createLogger({
+      service: 'test',
+      write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>),
+    });
+    const away = model(() => Promise.reject(new AppError('BREAKER_OPEN', 'open', { retryable: true })));
+    await run({ ...text('hello'), attempt: 5 }, { askModel: broken, log });
+    await run(text('hello'), { askModel: away, log });
+    await run({ content: { kind: 'quota_notice', text: 'spent' } }, { log });
+    const uuid = expect.stringMatching(/^[0-9a-f-]{36}$/) as unknown;
+    expect(lines).toMatchObject([
+      { event: 'turn.failed', correlationId: uuid },
+      { event: 'model.unavailable', correlationId: uuid },
+      { event: 'platform.quota.exhausted', correlationId: uuid },
+    ]);
+    expect(JSON.stringify(lines[0])).toContain('bug');
+  });
+
   it('is neither answered nor given up when the process stops or the lease is lost', async () => {
     const stopping = new AbortController();
     const stopped = model(() => {
@@ -167,7 +205,7 @@ describe('a turn that fails', () => {
 describe('the texts', () => {
   it('exist in both languages, non-empty and different', async () => {
     const args = { nick: 'Li', staffId: '7', roles: 'ops', place: 'p', id: 'i', robot: 'r', environment: 'test' };
-    const all = { ...args, version: '1', clock: 'c', waiting: 1, unsettled: 2, model: 'm' };
+    const all = { ...args, well: true, version: '1', clock: 'c', waiting: '1', unsettled: '2', model: 'm' };
     for (const [name, variants] of Object.entries(texts)) {
       const render = (variant: unknown) =>
         typeof variant === 'function' ? (variant as (o: unknown) => string)(name === 'help' ? true : all) : variant;

@@ -7,7 +7,8 @@ import type { ClaimedTurn } from './claim-turn.ts';
 import type { AgentTables } from './database.ts';
 import type { TurnResult } from './end-turn.ts';
 import { judgeAccess, type Access, type Directory } from './judge-access.ts';
-import { parseCommand } from './parse-command.ts';
+import { isKnownCommand, parseCommand } from './parse-command.ts';
+import { quoteForMarkdown } from './quote-for-markdown.ts';
 import { refuseOnce } from './refuse-once.ts';
 import { texts, type Language } from './texts.ts';
 import { toStorableText } from './to-storable-text.ts';
@@ -30,23 +31,30 @@ const maxAttempts = 5;
  * writes nothing that counts: whatever it returns takes effect in `endTurn`, once, if the turn is still ours.
  */
 export async function runTurn(context: TurnContext, turn: ClaimedTurn, signal: AbortSignal): Promise<TurnResult> {
-  if (turn.attempt > maxAttempts) return giveUp(context, turn, 'CRASHED_TOO_OFTEN');
+  const crashedTooOften = turn.attempt > maxAttempts;
   const { content } = turn.inbound;
   if (content.kind === 'quota_notice') return noteQuota(context, turn, content.text);
   const access = judgeAccess(context.directory, turn.inbound);
-  if (access.verdict === 'deny') return refuse(context, turn, access.reason);
+  // Whoever is not let in hears of no failure either.
+  if (access.verdict === 'deny')
+    return crashedTooOften ? refuseSilently(access.reason) : refuse(context, turn, access.reason);
+  if (crashedTooOften)
+    return giveUp(context, turn, new AppError('CRASHED_TOO_OFTEN', 'never came to its end', { retryable: false }));
   try {
     return await answer(context, turn, content, access, signal);
   } catch (error) {
-    context.log.warn('turn.attempt.failed', { turnId: turn.id, attempt: turn.attempt, error });
     if (signal.aborted || turn.attempt < maxAttempts) throw error;
-    return giveUp(context, turn, describeError(error).code);
+    return giveUp(context, turn, error);
   }
 }
 
 /** The platform cut us off for the month: people who run this must know, and there is nobody to answer. */
 function noteQuota(context: TurnContext, turn: ClaimedTurn, text: string): TurnResult {
-  context.log.error('platform.quota.exhausted', { robotCode: turn.robotCode, text });
+  context.log.error('platform.quota.exhausted', {
+    robotCode: turn.robotCode,
+    correlationId: turn.correlationId,
+    text,
+  });
   return { status: 'done', outcome: 'quota_notice', answer: null };
 }
 
@@ -60,11 +68,13 @@ async function answer(
   const { language } = context;
   switch (content.kind) {
     case 'unsupported':
-      return say('unsupported', texts.unsupported[language](content.msgtype));
+      return say('unsupported', texts.unsupported[language](quoteForMarkdown(content.msgtype)));
     case 'text': {
       const parsed = parseCommand(content.text);
       if (parsed.kind === 'command') {
-        return say(`command.${parsed.name}`.slice(0, 60), await answerCommand(context, turn, access, parsed.name));
+        // What a person made up is theirs to say: it is no outcome.
+        const outcome = `command.${isKnownCommand(parsed.name) ? parsed.name : 'unknown'}`;
+        return say(outcome, await answerCommand(context, turn, access, parsed.name));
       }
       if (parsed.text === '' && content.attachments === 0)
         return say('command.help', texts.help[language](context.askModel !== null));
@@ -90,31 +100,37 @@ async function answerWords(
     return { ...say('model', reply.text), detail: { model: reply.model, promptHash: reply.promptHash } };
   } catch (error) {
     if (signal.aborted || !(error instanceof AppError)) throw error;
-    context.log.warn('model.unavailable', { turnId: turn.id, error });
+    context.log.warn('model.unavailable', { turnId: turn.id, correlationId: turn.correlationId, error });
     return { ...say('model_unavailable', texts.modelAway[context.language]), detail: { code: error.code } };
   }
 }
 
 /** An unknown room or person gets one polite refusal, audited; after that nothing but audit entries. */
-async function refuse(
-  context: TurnContext,
-  turn: ClaimedTurn,
-  reason: (Access & { verdict: 'deny' })['reason'],
-): Promise<TurnResult> {
+async function refuse(context: TurnContext, turn: ClaimedTurn, reason: DenyReason): Promise<TurnResult> {
   const { conversation, requester } = turn.inbound;
-  const detail = { reason };
   const speaksHere = reason === 'unknown_room' || reason === 'unknown_person';
-  if (!speaksHere || !(await refuseOnce(context.db, turn)))
-    return { status: 'done', outcome: 'refused_silently', answer: null, detail };
+  if (!speaksHere || !(await refuseOnce(context.db, turn))) return refuseSilently(reason);
   const text =
     conversation.kind === 'group'
-      ? texts.unknownRoom[context.language](conversation.conversationId)
-      : texts.unknownPerson[context.language](requester.staffId ?? texts.none[context.language]);
-  return { ...say('refused', text), detail };
+      ? texts.unknownRoom[context.language](quoteForMarkdown(conversation.conversationId))
+      : texts.unknownPerson[context.language](
+          requester.staffId === null ? texts.none[context.language] : quoteForMarkdown(requester.staffId),
+        );
+  return { ...say('refused', text), detail: { reason } };
 }
 
-function giveUp(context: TurnContext, turn: ClaimedTurn, code: string): TurnResult {
-  context.log.error('turn.failed', { turnId: turn.id, code });
+type DenyReason = (Access & { verdict: 'deny' })['reason'];
+
+const refuseSilently = (reason: DenyReason): TurnResult => ({
+  status: 'done',
+  outcome: 'refused_silently',
+  answer: null,
+  detail: { reason },
+});
+
+function giveUp(context: TurnContext, turn: ClaimedTurn, error: unknown): TurnResult {
+  const { code } = describeError(error);
+  context.log.error('turn.failed', { turnId: turn.id, correlationId: turn.correlationId, code, error });
   const text = texts.turnFailed[context.language](turn.correlationId.slice(-8));
   return { status: 'failed', outcome: 'failed', answer: toMarkdown(text), detail: { code } };
 }

@@ -2,10 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { sql } from 'kysely';
 import { createLogger, newId, stewardConfigSchema, type StewardConfig } from '@steward/service-kit';
 import { createPostgres, type Database } from '@steward/postgres';
-import type { InboundReceived } from '@steward/contracts';
+import { laneSchema, type InboundReceived } from '@steward/contracts';
 import { createTestDatabase } from '@steward/testkit';
 import type { ClaimedTurn } from './claim-turn.ts';
 import type { AgentTables } from './database.ts';
+
+/** For tests in which it does not matter whose slot a turn takes. */
+export const everyLane = laneSchema.options;
 
 export const silentLog = createLogger({ service: 'test', write: () => undefined });
 
@@ -94,6 +97,7 @@ export function buildTurn(o: InboundOptions & { attempt?: number } = {}): Claime
     lane: 'answer',
     attempt: o.attempt ?? 1,
     correlationId,
+    ageSeconds: 0,
     environment: body.environment,
     inbound: body,
   };

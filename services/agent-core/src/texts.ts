@@ -1,6 +1,8 @@
 /** Everything Steward says by itself, in the languages it speaks. A missing translation does not compile. */
 export type Language = 'zh' | 'en';
 
+type StatusFacts = { well: boolean; version: string; clock: string; waiting: string; unsettled: string; model: string };
+
 export const texts = {
   help: {
     zh: (model: boolean) =>
@@ -79,10 +81,10 @@ export const texts = {
       `This is ${o.place}\n- conversation id: ${o.id}\n- robot: ${o.robot}\n- environment: ${o.environment}`,
   },
   status: {
-    zh: (o: { version: string; clock: string; waiting: number; unsettled: number; model: string }) =>
-      `一切正常\n- 版本：${o.version}\n- 时间：${o.clock}\n- 排队中的请求：${o.waiting}\n- 未确认的回复：${o.unsettled}\n- 模型：${o.model}`,
-    en: (o: { version: string; clock: string; waiting: number; unsettled: number; model: string }) =>
-      `All is well\n- version: ${o.version}\n- time: ${o.clock}\n- requests waiting: ${o.waiting}\n- answers not confirmed: ${o.unsettled}\n- model: ${o.model}`,
+    zh: (o: StatusFacts) =>
+      `${o.well ? '一切正常' : '有请求或回复在等待'}\n- 版本：${o.version}\n- 时间：${o.clock}\n- 排队中的请求：${o.waiting}\n- 未确认的回复：${o.unsettled}\n- 模型：${o.model}`,
+    en: (o: StatusFacts) =>
+      `${o.well ? 'All is well' : 'Requests or answers are waiting'}\n- version: ${o.version}\n- time: ${o.clock}\n- requests waiting: ${o.waiting}\n- answers not confirmed: ${o.unsettled}\n- model: ${o.model}`,
   },
   none: { zh: '无', en: 'none' },
   notConfigured: { zh: '未配置', en: 'not configured' },

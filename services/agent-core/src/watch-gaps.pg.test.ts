@@ -3,7 +3,7 @@ import { createMetrics, type Loop } from '@steward/service-kit';
 import { waitUntil } from '@steward/testkit';
 import { claimTurn } from './claim-turn.ts';
 import { recordInbound } from './record-inbound.ts';
-import { buildReceived, openTestDatabase, silentLog } from './testing.ts';
+import { buildReceived, everyLane, openTestDatabase, silentLog } from './testing.ts';
 import { createGapWatch } from './watch-gaps.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
@@ -19,8 +19,8 @@ afterEach(async () => {
 });
 afterAll(() => database.close());
 
-const record = (sequence: number) =>
-  recordInbound({ db: database.db, now: () => new Date() }, buildReceived({ sequence }));
+const record = (sequence: number, room = 'cid-1') =>
+  recordInbound({ db: database.db, now: () => new Date() }, buildReceived({ sequence, room }));
 /** As many replicas as asked for, each looking at least once from now on. */
 const watch = (replicas = 1) => {
   for (let n = 0; n < replicas; n += 1) {
@@ -84,8 +84,19 @@ describe('the gap watch', () => {
       await database.rows(`select from agent_core.conversation where gap_since > now() - interval '60 s'`),
     ).toHaveLength(1);
     await record(1);
-    expect(await claimTurn(database.db)).toMatchObject({ sequence: 1 });
+    expect(await claimTurn(database.db, everyLane)).toMatchObject({ sequence: 1 });
     expect(await through()).toBe(3);
+  });
+
+  it('locks no conversation for the sake of another: each gap has a transaction of its own', async () => {
+    for (const room of ['a', 'b', 'c']) await record(2, room);
+    await age(6);
+    watch();
+    await waitUntil(async () => (await asked()).length === 3, { timeoutMs: 10_000, what: 'the questions' });
+    const transactions = await database.rows(
+      `select distinct xmin::text from agent_core.outbox where type = 'inbound.missing.v1'`,
+    );
+    expect(transactions).toHaveLength(3);
   });
 
   it('is silent when the number comes in time', async () => {

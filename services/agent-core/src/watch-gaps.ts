@@ -26,56 +26,62 @@ export function createGapWatch(o: { db: Db<AgentTables>; log: Logger; metrics: M
     idleMs: lookEveryMs,
     log: o.log,
     run: async () => {
-      const gaps = await o.db.transaction().execute((trx) => closeGaps(trx));
-      for (const gap of gaps) {
-        const { skip, ...fields } = gap;
-        if (skip) skipped.inc();
-        else asked.inc();
-        o.log.warn(skip ? 'inbound.gap.skipped' : 'inbound.gap.asked', fields);
-      }
-      if (gaps.length > 0) o.wake();
-      return 'idle';
+      // One at a time: no conversation is locked for the sake of another.
+      const gap = await o.db.transaction().execute((trx) => closeGap(trx));
+      if (gap === null) return 'idle';
+      const { skip, ...fields } = gap;
+      if (skip) skipped.inc();
+      else asked.inc();
+      o.log.warn(skip ? 'inbound.gap.skipped' : 'inbound.gap.asked', fields);
+      o.wake();
+      return 'more';
     },
   });
 }
 
 type Gap = { robotCode: string; conversationId: string; fromSequence: number; toSequence: number; skip: boolean };
 
-async function closeGaps(trx: Trx<AgentTables>): Promise<Gap[]> {
-  const gaps = await claimGaps(trx);
-  for (const gap of gaps) {
-    if (gap.skip) await skipGap(trx, gap);
-    else await askForGap(trx, gap);
-  }
-  return gaps;
+async function closeGap(trx: Trx<AgentTables>): Promise<Gap | null> {
+  const gap = await claimGap(trx);
+  if (gap === null) return null;
+  if (gap.skip) await skipGap(trx, gap);
+  else await askForGap(trx, gap);
+  return gap;
 }
 
-async function claimGaps(trx: Trx<AgentTables>): Promise<Gap[]> {
+/** Locks the conversation whose gap is the oldest due one, then looks how far the gap goes. */
+async function claimGap(trx: Trx<AgentTables>): Promise<Gap | null> {
   const { rows } = await sql<{
     robot_code: string;
     conversation_id: string;
     recorded_through: number;
-    next_sequence: number;
     skip: boolean;
   }>`
     select c.robot_code, c.conversation_id, c.recorded_through,
-      (select min(sequence) from agent_core.turn t
-       where (t.robot_code, t.conversation_id) = (c.robot_code, c.conversation_id)
-         and t.sequence > c.recorded_through) as next_sequence,
       c.gap_since < now() - ${skipAfterSeconds} * interval '1 s' as skip
     from agent_core.conversation c
     where c.gap_since < now() - ${askAfterSeconds} * interval '1 s'
       and (c.gap_asked_at is null or c.gap_asked_at < now() - ${askAfterSeconds} * interval '1 s')
     order by c.gap_since
-    limit 50
+    limit 1
     for update skip locked`.execute(trx);
-  return rows.map((row) => ({
+  const [row] = rows;
+  if (row === undefined) return null;
+  // A statement of its own: only a snapshot taken under the lock shows what was recorded until then.
+  const { next } = await trx
+    .selectFrom('turn')
+    .select((eb) => eb.fn.min('sequence').$notNull().as('next'))
+    .where('robot_code', '=', row.robot_code)
+    .where('conversation_id', '=', row.conversation_id)
+    .where('sequence', '>', row.recorded_through)
+    .executeTakeFirstOrThrow();
+  return {
     robotCode: row.robot_code,
     conversationId: row.conversation_id,
     fromSequence: row.recorded_through + 1,
-    toSequence: row.next_sequence - 1,
+    toSequence: next - 1,
     skip: row.skip,
-  }));
+  };
 }
 
 async function askForGap(trx: Trx<AgentTables>, { skip: _, ...missing }: Gap): Promise<void> {

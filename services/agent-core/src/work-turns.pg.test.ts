@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { createMetrics, type Loop } from '@steward/service-kit';
+import { createLogger, createMetrics, type Loop } from '@steward/service-kit';
 import { waitUntil } from '@steward/testkit';
 import type { AskModel } from './ask-model.ts';
 import { buildDirectory } from './judge-access.ts';
 import { recordInbound } from './record-inbound.ts';
-import { buildConfig, buildReceived, openTestDatabase, silentLog } from './testing.ts';
+import { buildConfig, buildReceived, openTestDatabase } from './testing.ts';
 import { createTurnWorker } from './work-turns.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
@@ -19,17 +19,25 @@ afterEach(async () => {
 });
 afterAll(() => database.close());
 
+const base = buildConfig();
+const room = { name: 'r', robot: 'ops', environment: 'test' as const };
+const config = {
+  ...base,
+  rooms: [...base.rooms, ...[1, 2, 3, 4, 5, 6, 7, 8].map((n) => ({ ...room, id: `room-${n}`, name: `room ${n}` }))],
+};
+
 const now = () => new Date();
-const record = (sequence: number, text: string) =>
-  recordInbound({ db: database.db, now }, buildReceived({ sequence, text }));
+const record = (sequence: number, text: string, room = 'cid-1') =>
+  recordInbound({ db: database.db, now }, buildReceived({ sequence, text, room }));
 function startWorker(askModel: AskModel) {
   const metrics = createMetrics('test');
+  const lines: string[] = [];
   const worker = createTurnWorker({
     db: database.connect(8),
-    log: silentLog,
+    log: createLogger({ service: 'test', write: (line) => lines.push(line) }),
     metrics,
     now,
-    directory: buildDirectory(buildConfig()),
+    directory: buildDirectory(config),
     language: 'en',
     askModel,
     facts: { version: '1', timeZone: 'UTC', modelName: 'm', now },
@@ -37,7 +45,7 @@ function startWorker(askModel: AskModel) {
   });
   worker.start();
   workers.push(worker);
-  return { worker, metrics };
+  return { worker, metrics, lines };
 }
 const turns = () =>
   database.rows<{ sequence: number; status: string; attempt: number; outcome: string | null }>(
@@ -74,6 +82,38 @@ describe('the worker', () => {
     });
     expect(order).toEqual([1, 2, 3, 4, 5]);
     expect((await answers()).slice(0, 5)).toEqual([1, 2, 3, 4, 5].map((n) => `answer ${n}`));
+  });
+
+  it('answers commands while more turns than it has slots wait for the model', async () => {
+    for (let n = 1; n <= 8; n += 1) await record(1, 'question', `room-${n}`);
+    let asked = 0;
+    const { worker } = startWorker((_turn, _place, signal) => {
+      asked += 1;
+      return new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => reject(new Error('stopped')));
+      });
+    });
+    await waitUntil(() => asked === 4, { ...wait, what: 'every slot to wait for the model' });
+    await record(2, '/ping', 'room-1');
+    worker.wake();
+    await waitUntil(async () => (await answers()).length === 1, { ...wait, what: 'the command to be answered' });
+    expect(asked).toBe(4);
+  });
+
+  it('logs why an attempt failed, whatever failed, and measures from the recording on', async () => {
+    await record(1, '/ping');
+    await database.rows(`update agent_core.turn set created_at = now() - interval '1 h'`);
+    await record(1, 'hello', 'room-2');
+    const { metrics, lines } = startWorker(() => Promise.reject(new Error('bug')));
+    await waitUntil(() => lines.some((line) => line.includes('turn.attempt.failed')), { ...wait, what: 'the line' });
+    const line = lines.find((line) => line.includes('turn.attempt.failed')) ?? '';
+    expect(line).toContain('correlationId');
+    expect(line).toContain('bug');
+    await waitUntil(async () => (await answers()).length === 1, { ...wait, what: 'the answer' });
+    const seconds = async () =>
+      /turn_seconds_sum\{[^}]*lane="control"[^}]*\} (\S+)/.exec(await metrics.registry.metrics())?.[1];
+    await waitUntil(async () => (await seconds()) !== undefined, { ...wait, what: 'the measure' });
+    expect(Number(await seconds())).toBeGreaterThan(3_600);
   });
 
   it('puts a failed attempt back for later, and later gives it up with a word to the person', async () => {

@@ -1,18 +1,40 @@
 import { sql } from 'kysely';
-import { createLoop, type Logger, type Loop, type Metrics } from '@steward/service-kit';
+import { createLoop, type Loop, type Metrics } from '@steward/service-kit';
+import type { Lane } from '@steward/contracts';
 import { claimTurn, fenced, leaseSeconds, renewLease, type ClaimedTurn } from './claim-turn.ts';
 import { endTurn, type TurnResult } from './end-turn.ts';
 import { runTurn, type TurnContext } from './run-turn.ts';
 
-/** Turns worked on at once in this process. A conversation holds at most one for each lane. */
-const concurrency = 4;
+/**
+ * Turns worked on at once in this process; a conversation holds at most one for each lane. Commands have slots of their
+ * own: however many turns wait for the model, none of them waits.
+ */
+const slots = [
+  { name: 'control-turns', lanes: ['control'], concurrency: 2 },
+  { name: 'turns', lanes: ['approval', 'answer', 'bulk'], concurrency: 4 },
+] as const;
 /** Finds turns whose wake-up was lost and leases that ran out. */
 const tickMs = 500;
 
 /** The worker: claims, runs and ends turns, as many at once as it may, in as many replicas as there are. */
-export function createTurnWorker(
-  o: TurnContext & { now: () => Date; log: Logger; metrics: Metrics; onEnded: () => void },
-): Loop {
+export function createTurnWorker(o: WorkerOptions): Loop {
+  const workOn = createWorkOn(o);
+  const loops = slots.map(({ name, lanes, concurrency }) =>
+    createLoop({ name, idleMs: tickMs, concurrency, log: o.log, run: (stopping) => workOn(lanes, stopping) }),
+  );
+  return {
+    start: () => loops.forEach((loop) => loop.start()),
+    wake: () => loops.forEach((loop) => loop.wake()),
+    stop: async () => {
+      await Promise.all(loops.map((loop) => loop.stop()));
+    },
+  };
+}
+
+type WorkerOptions = TurnContext & { now: () => Date; metrics: Metrics; onEnded: () => void };
+
+/** Works on one turn of the given lanes, if any is due. */
+function createWorkOn(o: WorkerOptions) {
   const ended = o.metrics.counter('steward_turn_ended_total', 'Turns by how they came out', ['outcome']);
   const lost = o.metrics.counter(
     'steward_turn_lost_total',
@@ -20,37 +42,31 @@ export function createTurnWorker(
     [],
   );
   const duration = o.metrics.histogram('steward_turn_seconds', 'From recording to the end of a turn', ['lane']);
-  return createLoop({
-    name: 'turns',
-    idleMs: tickMs,
-    concurrency,
-    log: o.log,
-    run: async (stopping) => {
-      const turn = await claimTurn(o.db);
-      if (turn === null) return 'idle';
-      const started = performance.now();
-      const result = await underLease(o, turn, stopping, (signal) => runTurn(o, turn, signal));
-      if (result === 'postponed') return 'more';
-      const ours = await endTurn(o, turn, result);
-      if (ours) {
-        ended.inc({ outcome: result.outcome.split('.')[0] ?? result.outcome });
-        duration.observe({ lane: turn.lane }, (performance.now() - started) / 1_000);
-        o.onEnded();
-      } else {
-        lost.inc();
-      }
-      o.log.info(ours ? 'turn.ended' : 'turn.lost', {
-        turnId: turn.id,
-        correlationId: turn.correlationId,
-        sequence: turn.sequence,
-        lane: turn.lane,
-        attempt: turn.attempt,
-        outcome: result.outcome,
-        durationMs: Math.round(performance.now() - started),
-      });
-      return 'more';
-    },
-  });
+  return async (lanes: readonly Lane[], stopping: AbortSignal): Promise<'more' | 'idle'> => {
+    const turn = await claimTurn(o.db, lanes);
+    if (turn === null) return 'idle';
+    const started = performance.now();
+    const result = await underLease(o, turn, stopping, (signal) => runTurn(o, turn, signal));
+    if (result === 'postponed') return 'more';
+    const ours = await endTurn(o, turn, result);
+    if (ours) {
+      ended.inc({ outcome: result.outcome.split('.')[0] ?? result.outcome });
+      duration.observe({ lane: turn.lane }, turn.ageSeconds + (performance.now() - started) / 1_000);
+      o.onEnded();
+    } else {
+      lost.inc();
+    }
+    o.log.info(ours ? 'turn.ended' : 'turn.lost', {
+      turnId: turn.id,
+      correlationId: turn.correlationId,
+      sequence: turn.sequence,
+      lane: turn.lane,
+      attempt: turn.attempt,
+      outcome: result.outcome,
+      durationMs: Math.round(performance.now() - started),
+    });
+    return 'more';
+  };
 }
 
 /**
@@ -70,14 +86,18 @@ async function underLease(
         .then((kept) => {
           if (!kept) lease.abort();
         })
-        .catch((error: unknown) => o.log.warn('turn.lease.unrenewed', { turnId: turn.id, error }));
+        .catch((error: unknown) =>
+          o.log.warn('turn.lease.unrenewed', { turnId: turn.id, correlationId: turn.correlationId, error }),
+        );
     },
     (leaseSeconds * 1_000) / 3,
   );
   try {
     return await work(AbortSignal.any([stopping, lease.signal]));
-  } catch {
-    // Logged where it happened. When this process stops, the turn goes back at once, for another to take.
+  } catch (error) {
+    const { id, correlationId, attempt } = turn;
+    o.log.warn('turn.attempt.failed', { turnId: id, correlationId, attempt, error });
+    // When this process stops, the turn goes back at once, for another to take.
     await postpone(o, turn, stopping.aborted ? 0 : turn.attempt);
     return 'postponed';
   } finally {

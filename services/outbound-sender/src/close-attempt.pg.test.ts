@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { busMessageSchema, type BusMessage } from '@steward/contracts';
 import { closeAbandoned, closeAttempt, type AttemptResult } from './close-attempt.ts';
 import { openAttempt, type OpenAttempt } from './open-attempt.ts';
-import { buildReply, openTestDatabase } from './testing.ts';
+import { buildReply, openTestDatabase, silentLog } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 beforeAll(async () => {
@@ -13,9 +13,10 @@ afterAll(() => database.close());
 
 const now = () => new Date();
 const limits = { perMinuteOf: () => 60_000_000 };
-const context = () => ({ db: database.db, now, random: () => 0 });
+const context = () => ({ db: database.db, now, random: () => 0, log: silentLog });
+const isHeldBack = () => false;
 const open = async (): Promise<OpenAttempt> => {
-  const attempt = await openAttempt({ db: database.db, limits, now });
+  const attempt = await openAttempt({ db: database.db, limits, now, isHeldBack });
   if (typeof attempt === 'string') throw new Error(`nothing was opened: ${attempt}`);
   return attempt;
 };
@@ -128,7 +129,25 @@ describe('closing an attempt', () => {
       'select extract(epoch from next_attempt_at - now())::float8 as seconds from outbound_sender.outbound_message',
     );
     expect(row?.seconds).toBeGreaterThan(50);
-    expect(await openAttempt({ db: database.db, limits, now })).toBe('idle');
+    expect(await openAttempt({ db: database.db, limits, now, isHeldBack })).toBe('idle');
+  });
+});
+
+describe('the early receipt', () => {
+  const receipts = () =>
+    database.rows<{ seconds: number }>(
+      `select extract(epoch from next_publish_at - now())::float8 as seconds from outbound_sender.outbox
+       where type = 'outbound.recorded.v1'`,
+    );
+
+  it('waits 2 s before it leaves, and never leaves when the message has ended by then', async () => {
+    await database.record();
+    const [receipt] = await receipts();
+    expect(receipt?.seconds).toBeGreaterThan(0);
+    expect(receipt?.seconds).toBeLessThanOrEqual(2);
+    await close(await open(), 'accepted');
+    expect(await receipts()).toEqual([]);
+    expect(await endings()).toHaveLength(1);
   });
 });
 
@@ -147,7 +166,7 @@ describe('an attempt whose process died', () => {
     expect(await message()).toMatchObject({ status: 'unknown', reason: 'PROCESS_DIED', unknown_count: 2 });
     expect(await endings()).toMatchObject([{ body: { ending: 'unknown', attempts: 2 } }]);
     await due();
-    expect(await openAttempt({ db: database.db, limits, now })).toBe('idle');
+    expect(await openAttempt({ db: database.db, limits, now, isHeldBack })).toBe('idle');
     expect(
       await database.rows('select outcome, code, ended_at is not null as ended from outbound_sender.delivery_attempt'),
     ).toEqual([
@@ -178,6 +197,36 @@ describe('an attempt whose process died', () => {
     expect(await close(taken, 'accepted')).toMatchObject({ kind: 'end', ending: 'accepted' });
     expect(await close(taken, 'accepted')).toBeNull();
     expect(await endings()).toHaveLength(1);
+  });
+
+  it('still ends as accepted while nobody has begun the repeat', async () => {
+    await database.record();
+    const stale = await open();
+    await abandon();
+    expect(await close(stale, 'permanent')).toBeNull();
+    expect(await close(stale, 'accepted')).toMatchObject({ kind: 'end', ending: 'accepted' });
+    expect(await close(stale, 'accepted')).toBeNull();
+    await due();
+    expect(await openAttempt({ db: database.db, limits, now, isHeldBack })).toBe('idle');
+    expect(await message()).toMatchObject({ status: 'accepted', unknown_count: 0, parts_accepted: 1 });
+    expect(await endings()).toHaveLength(1);
+  });
+
+  it('blocks no other when it cannot be closed', async () => {
+    const stuck = await database.record();
+    await database.record();
+    await open();
+    await open();
+    await database.rows(`alter table outbound_sender.delivery_attempt add constraint stuck
+      check (outbound_message_id <> '${stuck}' or ended_at is null)`);
+    try {
+      expect(await abandon()).toBe(1);
+    } finally {
+      await database.rows('alter table outbound_sender.delivery_attempt drop constraint stuck');
+    }
+    expect(await database.rows('select id from outbound_sender.outbound_message where unknown_count = 0')).toEqual([
+      { id: stuck },
+    ]);
   });
 
   it('repeats freely where the platform drops repeats', async () => {

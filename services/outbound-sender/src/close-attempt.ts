@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import type { Logger } from '@steward/service-kit';
 import type { Db, Trx } from '@steward/postgres';
 import type { AttemptOutcome, SenderTables } from './database.ts';
 import { decideNext, type Next } from './decide-next.ts';
@@ -11,6 +12,8 @@ export type AttemptResult = {
   code: string | null;
   processQueryKey: string | null;
   retryAfterMs: number | null;
+  /** Refused because of how the app is set up: people must mend that, and then the message can leave. */
+  misconfigured?: boolean;
 };
 
 /** What closing needs to know of an attempt. */
@@ -27,21 +30,26 @@ type Attempted = Pick<
   | 'ageMs'
 >;
 
+const processDied = 'PROCESS_DIED';
+
 type Context = { db: Db<SenderTables>; now: () => Date; random: () => number };
 
 /**
- * Writes down what an attempt came to and what becomes of the message, in one transaction. Returns null, with no effect,
- * when the attempt was closed already: its lease ran out and another replica took the message over.
+ * Writes down what an attempt came to and what becomes of the message, in one transaction; safe to repeat. Returns null,
+ * with no effect, when the attempt was closed already: its lease ran out and another replica took the message over. Only
+ * an acceptance still counts then, as long as the repeat was not begun: it spares the person a message that comes twice.
  */
 export async function closeAttempt(o: Context, attempt: OpenAttempt, result: AttemptResult): Promise<Next | null> {
   return o.db.transaction().execute(async (trx) => {
     const message = await trx
       .selectFrom('outbound_message')
-      .select(['attempt_count', 'status'])
+      .select(['attempt_count', 'status', 'reason'])
       .where('id', '=', attempt.outboundMessageId)
       .forUpdate()
       .executeTakeFirstOrThrow();
-    if (message.status !== 'sending' || message.attempt_count !== attempt.number) return null;
+    const isOpen = message.status === 'sending';
+    const isSpared = result.outcome === 'accepted' && message.status === 'queued' && message.reason === processDied;
+    if (message.attempt_count !== attempt.number || !(isOpen || isSpared)) return null;
     await trx
       .updateTable('delivery_attempt')
       .set({
@@ -57,9 +65,30 @@ export async function closeAttempt(o: Context, attempt: OpenAttempt, result: Att
 }
 
 /**
- * Closes attempts whose process died: nobody knows whether the platform got them. Returns how many there were.
+ * Closes attempts whose process died: nobody knows whether the platform got them. Each in its own transaction, so that one
+ * that cannot be closed blocks no other. Returns how many were closed.
  */
-export async function closeAbandoned(o: Context): Promise<number> {
+export async function closeAbandoned(o: Context & { log: Logger }): Promise<number> {
+  const abandoned = await o.db
+    .selectFrom('outbound_message')
+    .select('id')
+    .where('status', '=', 'sending')
+    .where('lease_until', '<', sql<Date>`now()`)
+    .orderBy(sql`random()`)
+    .limit(50)
+    .execute();
+  let count = 0;
+  for (const { id } of abandoned) {
+    try {
+      if (await closeAbandonedOne(o, id)) count += 1;
+    } catch (error) {
+      o.log.error('delivery.abandoned.not.closed', { outboundMessageId: id, error });
+    }
+  }
+  return count;
+}
+
+async function closeAbandonedOne(o: Context, id: string): Promise<boolean> {
   return o.db.transaction().execute(async (trx) => {
     const { rows } = await sql<Attempted>`
       select a.id as "attemptId", m.id as "outboundMessageId", m.correlation_id as "correlationId", a.number, a.path,
@@ -67,61 +96,55 @@ export async function closeAbandoned(o: Context): Promise<number> {
         (extract(epoch from now() - m.recorded_at) * 1000)::float8 as "ageMs"
       from outbound_sender.outbound_message m
       join outbound_sender.delivery_attempt a on a.outbound_message_id = m.id and a.number = m.attempt_count
-      where m.status = 'sending' and m.lease_until < now()
-      limit 50
+      where m.id = ${id} and m.status = 'sending' and m.lease_until < now()
       for update of m skip locked`.execute(trx);
-    for (const attempt of rows) {
-      await trx
-        .updateTable('delivery_attempt')
-        .set({ code: 'PROCESS_DIED', ended_at: sql`now()` })
-        .where('id', '=', attempt.attemptId)
-        .execute();
-      await applyNext(trx, o, attempt, {
-        outcome: 'unknown',
-        code: 'PROCESS_DIED',
-        processQueryKey: null,
-        retryAfterMs: null,
-      });
-    }
-    return rows.length;
+    const [attempt] = rows;
+    if (attempt === undefined) return false;
+    await trx
+      .updateTable('delivery_attempt')
+      .set({ code: processDied, ended_at: sql`now()` })
+      .where('id', '=', attempt.attemptId)
+      .execute();
+    const died: AttemptResult = { outcome: 'unknown', code: processDied, processQueryKey: null, retryAfterMs: null };
+    await applyNext(trx, o, attempt, died);
+    return true;
   });
 }
 
 async function applyNext(trx: Trx<SenderTables>, o: Context, attempt: Attempted, result: AttemptResult): Promise<Next> {
-  const unknownCount = attempt.unknownCount + (result.outcome === 'unknown' ? 1 : 0);
+  const { outboundMessageId: id, correlationId: correlation_id, number: attempt_count, path, ageMs } = attempt;
+  const unknown_count = attempt.unknownCount + (result.outcome === 'unknown' ? 1 : 0);
+  const parts_accepted = attempt.part + (result.outcome === 'accepted' ? 1 : 0);
   const next = decideNext({
     ...result,
-    unknownCount,
-    attemptCount: attempt.number,
-    ageMs: attempt.ageMs,
-    lastPart: attempt.part + 1 >= attempt.partCount,
-    repeatable: attempt.path === 'custom_robot',
+    path,
+    unknownCount: unknown_count,
+    attemptCount: attempt_count,
+    ageMs,
+    lastPart: parts_accepted >= attempt.partCount,
     random: o.random(),
   });
   if (next.kind === 'end') {
-    const { outboundMessageId: id, correlationId: correlation_id, number: attempt_count } = attempt;
-    await endOutbound(trx, { id, correlation_id, attempt_count, status: next.ending, reason: next.reason }, o.now());
+    const ended = { id, correlation_id, attempt_count, status: next.ending, reason: next.reason };
+    await endOutbound(trx, ended, o.now(), { unknown_count, parts_accepted });
+    return next;
   }
   await trx
     .updateTable('outbound_message')
     .set({
-      unknown_count: unknownCount,
-      parts_accepted: attempt.part + (result.outcome === 'accepted' ? 1 : 0),
+      status: 'queued',
+      lease_until: null,
+      parts_accepted,
       // The next part was never sent: it is no repeat, and has a second chance of its own.
-      ...(next.kind === 'next_part' && {
-        unknown_count: 0,
-        status: 'queued',
-        lease_until: null,
-        next_attempt_at: sql`now()`,
-      }),
+      ...(next.kind === 'next_part' && { unknown_count: 0, reason: null, next_attempt_at: sql`now()` }),
       ...(next.kind === 'again' && {
-        status: 'queued',
-        lease_until: null,
+        unknown_count,
+        reason: result.code,
         next_attempt_at: sql`now() + ${next.delayMs} * interval '1 ms'`,
         ...(next.sessionGone && { session_gone: true }),
       }),
     })
-    .where('id', '=', attempt.outboundMessageId)
+    .where('id', '=', id)
     .execute();
   return next;
 }

@@ -6,24 +6,24 @@ type Facts = Parameters<typeof decideNext>[0];
 const hour = 3_600_000;
 const facts: Facts = {
   outcome: 'accepted',
+  path: 'group_openapi',
   code: null,
   attemptCount: 1,
   ageMs: 0,
   unknownCount: 0,
   lastPart: true,
-  repeatable: false,
   retryAfterMs: null,
   random: 0.5,
 };
 const decide = (over: Partial<Facts>) => decideNext({ ...facts, ...over });
 const anyFacts: fc.Arbitrary<Facts> = fc.record({
   outcome: fc.constantFrom('unknown', 'accepted', 'retryable', 'permanent', 'invalid', 'session_gone'),
+  path: fc.constantFrom('session_webhook', 'group_openapi', 'person_openapi', 'custom_robot'),
   code: fc.option(fc.string()),
   attemptCount: fc.integer({ min: 1, max: 10_000 }),
   ageMs: fc.integer({ min: 0, max: 24 * hour }),
   unknownCount: fc.nat(20),
   lastPart: fc.boolean(),
-  repeatable: fc.boolean(),
   retryAfterMs: fc.option(fc.integer({ min: 0, max: 600_000 })),
   random: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
 });
@@ -34,7 +34,16 @@ describe('what becomes of a message after an attempt', () => {
     ['accepted, more to come', { lastPart: false }, { kind: 'next_part' }],
     ['permanent', { outcome: 'permanent', code: '33004' }, { kind: 'end', ending: 'failed', reason: '33004' }],
     ['invalid', { outcome: 'invalid' }, { kind: 'end', ending: 'failed', reason: 'invalid' }],
-    ['session gone', { outcome: 'session_gone' }, { kind: 'again', delayMs: 0, sessionGone: true }],
+    [
+      'session gone',
+      { outcome: 'session_gone', path: 'session_webhook' },
+      { kind: 'again', delayMs: 0, sessionGone: true },
+    ],
+    [
+      'session gone, of a path that has none',
+      { outcome: 'session_gone', path: 'group_openapi', code: '300001' },
+      { kind: 'end', ending: 'failed', reason: '300001' },
+    ],
     ['retryable', { outcome: 'retryable' }, { kind: 'again', delayMs: 1_000, sessionGone: false }],
     [
       'retryable for 7 h',
@@ -45,7 +54,7 @@ describe('what becomes of a message after an attempt', () => {
     ['unknown, twice', { outcome: 'unknown', unknownCount: 2 }, { kind: 'end', ending: 'unknown', reason: 'unknown' }],
     [
       'unknown, often, where the platform drops repeats',
-      { outcome: 'unknown', unknownCount: 9, repeatable: true },
+      { outcome: 'unknown', unknownCount: 9, path: 'custom_robot' },
       { kind: 'again', delayMs: 1_000, sessionGone: false },
     ],
   ])('%s', (_, over, next) => {
@@ -58,7 +67,7 @@ describe('what becomes of a message after an attempt', () => {
         const next = decideNext({
           ...o,
           outcome: 'unknown',
-          repeatable: false,
+          path: o.path === 'custom_robot' ? 'group_openapi' : o.path,
           unknownCount: 2 + (o.unknownCount % 5),
         });
         expect(next).toMatchObject({ kind: 'end', ending: 'unknown' });
@@ -92,7 +101,7 @@ describe('what becomes of a message after an attempt', () => {
     fc.assert(
       fc.property(anyFacts, (o) => {
         const next = decideNext({ ...o, ageMs: 6 * hour + 1 });
-        if (o.outcome !== 'session_gone' && o.outcome !== 'accepted') expect(next.kind).toBe('end');
+        if (o.outcome !== 'accepted') expect(next.kind).toBe('end');
       }),
     );
   });

@@ -1,4 +1,4 @@
-import type { AttemptOutcome } from './database.ts';
+import type { AttemptOutcome, DeliveryPath } from './database.ts';
 
 /** What becomes of an outbound message after an attempt. */
 export type Next =
@@ -7,23 +7,23 @@ export type Next =
   | { kind: 'again'; delayMs: number; sessionGone: boolean };
 
 /** What could not be sent for this long is given up as failed: an outage delays answers, it does not lose them. */
-const giveUpAfterMs = 6 * 60 * 60_000;
+export const giveUpAfterMs = 6 * 60 * 60_000;
 const maxDelayMs = 5 * 60_000;
 /** An answer that may have arrived is sent once more, marked as a possible repeat; a second unknown is left to people. */
 const maxUnknown = 1;
 
 /**
- * Decides from the outcome of an attempt alone. `repeatable`: the platform itself drops a repeat (msgUuid of a custom
- * robot), so that an unknown outcome may be tried again freely. `random` in [0, 1) spreads the delays (full jitter).
+ * Decides from the outcome of an attempt alone. By the path of a custom robot the platform itself drops a repeat
+ * (msgUuid), so that an unknown outcome may be tried again freely. `random` in [0, 1) spreads the delays (full jitter).
  */
 export function decideNext(o: {
   outcome: AttemptOutcome;
+  path: DeliveryPath;
   code: string | null;
   attemptCount: number;
   ageMs: number;
   unknownCount: number;
   lastPart: boolean;
-  repeatable: boolean;
   retryAfterMs: number | null;
   random: number;
 }): Next {
@@ -35,9 +35,12 @@ export function decideNext(o: {
     case 'invalid':
       return { kind: 'end', ending: 'failed', reason };
     case 'session_gone':
-      return { kind: 'again', delayMs: 0, sessionGone: true };
+      // Only a reply address can be gone: said of anything else, another try would ask the same again.
+      return o.path !== 'session_webhook' || o.ageMs > giveUpAfterMs
+        ? { kind: 'end', ending: 'failed', reason }
+        : { kind: 'again', delayMs: 0, sessionGone: true };
     case 'unknown':
-      if (!o.repeatable && o.unknownCount > maxUnknown) return { kind: 'end', ending: 'unknown', reason };
+      if (o.path !== 'custom_robot' && o.unknownCount > maxUnknown) return { kind: 'end', ending: 'unknown', reason };
       return o.ageMs > giveUpAfterMs ? { kind: 'end', ending: 'unknown', reason } : again(o);
     case 'retryable':
       return o.ageMs > giveUpAfterMs ? { kind: 'end', ending: 'failed', reason } : again(o);

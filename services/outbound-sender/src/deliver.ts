@@ -1,8 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger, Metrics } from '@steward/service-kit';
 import type { Db } from '@steward/postgres';
 import { closeAttempt, type AttemptResult } from './close-attempt.ts';
-import type { SenderTables } from './database.ts';
-import { openAttempt, type OpenAttempt } from './open-attempt.ts';
+import type { DeliveryPath, SenderTables } from './database.ts';
+import type { Next } from './decide-next.ts';
+import { leaseSeconds, openAttempt, type OpenAttempt } from './open-attempt.ts';
 
 /** Makes the call that an attempt stands for. Never rejects: whatever happens is an outcome. */
 export type Send = (attempt: OpenAttempt) => Promise<AttemptResult>;
@@ -11,6 +13,7 @@ export type DeliverContext = {
   db: Db<SenderTables>;
   limits: { perMinuteOf: (budget: string) => number };
   send: Send;
+  isHeldBack: (path: DeliveryPath, budget: string) => boolean;
   log: Logger;
   metrics: Metrics;
   now: () => Date;
@@ -20,20 +23,25 @@ export type DeliverContext = {
 
 /** One delivery: open an attempt → send → close the attempt. `more`: there may be further work. */
 export async function deliverNext(o: DeliverContext): Promise<'more' | 'idle'> {
+  const leaseEndsMs = o.now().getTime() + leaseSeconds * 1_000;
   const attempt = await openAttempt(o);
   if (attempt === 'idle') return 'idle';
   if (attempt === 'again') return 'more';
   const started = performance.now();
   const result = await o.send(attempt);
-  const next = await closeAttempt(o, attempt, result);
+  const next = await closeWithinLease(o, attempt, result, leaseEndsMs);
   const durationMs = Math.round(performance.now() - started);
   o.metrics
     .counter('steward_delivery_attempt_total', 'Attempts to send, by path and outcome', ['path', 'outcome'])
     .inc({ path: attempt.path, outcome: result.outcome });
+  const { correlationId, outboundMessageId, number, budget } = attempt;
+  // Once for each message, not once for each minute that it waits.
+  if (result.misconfigured && attempt.reason !== result.code)
+    o.log.error('delivery.app.refused', { correlationId, outboundMessageId, budget, code: result.code });
   o.log.info('delivery.attempted', {
-    correlationId: attempt.correlationId,
-    outboundMessageId: attempt.outboundMessageId,
-    number: attempt.number,
+    correlationId,
+    outboundMessageId,
+    number,
     part: attempt.part + 1,
     partCount: attempt.partCount,
     path: attempt.path,
@@ -44,4 +52,31 @@ export async function deliverNext(o: DeliverContext): Promise<'more' | 'idle'> {
   });
   if (next?.kind === 'end') o.onEnded();
   return 'more';
+}
+
+/**
+ * What the platform said must not be lost because the database was away for a moment, or the message would be sent again:
+ * closing is tried until the lease is over and another replica takes the message for abandoned.
+ */
+async function closeWithinLease(
+  o: DeliverContext,
+  attempt: OpenAttempt,
+  result: AttemptResult,
+  leaseEndsMs: number,
+): Promise<Next | null> {
+  const { correlationId, outboundMessageId } = attempt;
+  for (let waitMs = 200; ; waitMs = Math.min(2 * waitMs, 2_000)) {
+    try {
+      return await closeAttempt(o, attempt, result);
+    } catch (error) {
+      const { outcome, code } = result;
+      const fields = { correlationId, outboundMessageId, number: attempt.number, outcome, code, error };
+      if (o.now().getTime() + waitMs > leaseEndsMs) {
+        o.log.error('delivery.outcome.lost', fields);
+        throw error;
+      }
+      o.log.warn('delivery.close.failed', fields);
+    }
+    await delay(waitMs);
+  }
 }

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { newId } from '@steward/service-kit';
 import type { BusMessageOf, OutboundEnding } from '@steward/contracts';
-import { appendAudit, tell, type Trx } from '@steward/postgres';
+import { appendAudit, closeTold, tell, type Trx } from '@steward/postgres';
 import type { SenderTables } from './database.ts';
 
 export type Ended = {
@@ -12,11 +12,19 @@ export type Ended = {
   correlation_id: string;
 };
 
-/** Ends an outbound message for good, audits it and tells agent-core. */
-export async function endOutbound(trx: Trx<SenderTables>, ended: Ended, now: Date): Promise<void> {
+/**
+ * Ends an outbound message for good, audits it and tells agent-core; a receipt that has not left yet need not any more.
+ * `progress` is what the last attempt added.
+ */
+export async function endOutbound(
+  trx: Trx<SenderTables>,
+  ended: Ended,
+  now: Date,
+  progress: { unknown_count?: number; parts_accepted?: number } = {},
+): Promise<void> {
   await trx
     .updateTable('outbound_message')
-    .set({ status: ended.status, reason: ended.reason, lease_until: null, ended_at: sql`now()` })
+    .set({ ...progress, status: ended.status, reason: ended.reason, lease_until: null, ended_at: sql`now()` })
     .where('id', '=', ended.id)
     .execute();
   await appendAudit(trx, 'outbound-sender', [
@@ -28,6 +36,7 @@ export async function endOutbound(trx: Trx<SenderTables>, ended: Ended, now: Dat
       detail: { reason: ended.reason, attempts: ended.attempt_count },
     },
   ]);
+  await closeTold(trx, { types: ['outbound.recorded.v1'], subjectIds: [ended.id] });
   await tell(trx, [{ subjectId: ended.id, message: toOutboundSettled({ ...ended, now }) }]);
 }
 

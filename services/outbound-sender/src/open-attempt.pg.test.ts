@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { sql } from 'kysely';
 import { newId } from '@steward/service-kit';
 import type { Db } from '@steward/postgres';
 import { closeAttempt } from './close-attempt.ts';
 import type { SenderTables } from './database.ts';
-import { openAttempt, type OpenAttempt } from './open-attempt.ts';
+import { isAnythingDue, openAttempt, type OpenAttempt } from './open-attempt.ts';
 import { buildReply, openTestDatabase } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
@@ -15,7 +16,8 @@ afterAll(() => database.close());
 
 const now = () => new Date();
 const generous: Parameters<typeof openAttempt>[0]['limits'] = { perMinuteOf: () => 60_000_000 };
-const open = (limits = generous, db: Db<SenderTables> = database.db) => openAttempt({ db, limits, now });
+const isHeldBack = () => false;
+const open = (limits = generous, db: Db<SenderTables> = database.db) => openAttempt({ db, limits, now, isHeldBack });
 const opened = async (limits = generous): Promise<OpenAttempt> => {
   const attempt = await open(limits);
   if (typeof attempt === 'string') throw new Error(`nothing was opened: ${attempt}`);
@@ -98,6 +100,80 @@ describe('opening an attempt', () => {
       ),
     ).toEqual([{ ending: 'failed' }]);
     expect(await database.rows('select from outbound_sender.send_budget')).toEqual([]);
+  });
+});
+
+describe('a path that is held back', () => {
+  it('puts its messages off without an attempt and without spending the budget; other paths go on', async () => {
+    const held = await database.record();
+    await database.record({ target: { kind: 'person', robotCode: 'dingtest', staffId: 'staff-1' } });
+    const asked: string[] = [];
+    const o = {
+      db: database.db,
+      limits: generous,
+      now,
+      isHeldBack: (path: string, budget: string) => {
+        asked.push(`${path} ${budget}`);
+        return path === 'group_openapi';
+      },
+    };
+    expect(await openAttempt(o)).toBe('again');
+    expect(await database.rows('select from outbound_sender.send_budget')).toEqual([]);
+    expect(await openAttempt(o)).toMatchObject({ path: 'person_openapi' });
+    expect(await openAttempt(o)).toBe('idle');
+    expect(asked).toEqual(['group_openapi robot dingtest', 'person_openapi robot dingtest']);
+    expect(
+      await database.rows(
+        `select status, attempt_count, next_attempt_at > now() as later from outbound_sender.outbound_message where id = '${held}'`,
+      ),
+    ).toEqual([{ status: 'queued', attempt_count: 0, later: true }]);
+  });
+
+  it('ends a message as failed that could not be sent for six hours', async () => {
+    await database.record();
+    await database.rows(`update outbound_sender.outbound_message set recorded_at = now() - interval '7 h'`);
+    expect(await openAttempt({ db: database.db, limits: generous, now, isHeldBack: () => true })).toBe('again');
+    expect(await database.rows('select status, reason from outbound_sender.outbound_message')).toEqual([
+      { status: 'failed', reason: 'BREAKER_OPEN' },
+    ]);
+  });
+});
+
+describe('looking for what is due', () => {
+  it('says what opening would find', async () => {
+    expect(await isAnythingDue(database.db)).toBe(false);
+    await database.record();
+    expect(await isAnythingDue(database.db)).toBe(true);
+    await opened();
+    expect(await isAnythingDue(database.db)).toBe(false);
+  });
+
+  it('reads nothing of what waits for a spent budget', async () => {
+    await database.rows(
+      `insert into outbound_sender.send_budget values ('robot slow', '3 s', now() + interval '1 hour')`,
+    );
+    await database.rows(`insert into outbound_sender.outbound_message
+      (id, correlation_id, environment, lane, budget, target, content, parts, status)
+      select gen_random_uuid(), gen_random_uuid(), 'test', 'answer', 'robot slow', '{}', '{}', '[]', 'queued'
+      from generate_series(1, 20000)`);
+    await database.rows('analyze outbound_sender.outbound_message');
+    const quick = await database.record();
+    const read = async () => {
+      await database.rows('select pg_stat_clear_snapshot()');
+      const [row] = await database.rows<{ n: number }>(
+        `select (seq_tup_read + coalesce(idx_tup_fetch, 0))::int + (select sum(idx_tup_read)::int from pg_stat_user_indexes
+           where relid = t.relid) as n
+         from pg_stat_user_tables t where relid = 'outbound_sender.outbound_message'::regclass`,
+      );
+      return row?.n ?? 0;
+    };
+    const session = database.connect(1);
+    await sql`select pg_stat_force_next_flush()`.execute(session);
+    const before = await read();
+    expect(await isAnythingDue(session)).toBe(true);
+    expect(await open(generous, session)).toMatchObject({ outboundMessageId: quick });
+    await sql`select pg_stat_force_next_flush()`.execute(session);
+    expect((await read()) - before).toBeLessThan(1_000);
   });
 });
 

@@ -3,6 +3,7 @@ import { newId } from '@steward/service-kit';
 import type { OutboundContent, OutboundTarget } from '@steward/contracts';
 import type { Db, Trx } from '@steward/postgres';
 import { choosePath } from './choose-path.ts';
+import { giveUpAfterMs } from './decide-next.ts';
 import { endOutbound } from './end-outbound.ts';
 import type { DeliveryPath, SenderTables } from './database.ts';
 
@@ -21,23 +22,31 @@ export type OpenAttempt = {
   text: string;
   unknownCount: number;
   ageMs: number;
+  /** What the attempt before came to, if it was no success. */
+  reason: string | null;
 };
 
-/** Longer than any send may take (10 s) and its closing. */
-export const leaseSeconds = 30;
+/** A send takes at most 12 s; the rest is for its closing, should the database be away for a moment. */
+export const leaseSeconds = 45;
 /** An answer does not wait longer than this for a predecessor that never came. */
 const orderWaitSeconds = 30;
+/** How long a message is put off whose path is held back by its breaker. */
+const heldBackSeconds = 2;
+/** As many messages of a budget and lane are looked at as may be locked by others that open an attempt just now. */
+const headCount = 20;
 
 type Limits = { perMinuteOf: (budget: string) => number };
 
 /**
  * Claims the next message that is due and writes its attempt, in one transaction, before anything is sent: so a crash
  * leaves an attempt that says "unknown", never a send that nobody knows of. `idle`: nothing is due. `again`: another
- * replica was faster with the budget, or the message ended because there is no way to it; look again.
+ * replica was faster with the budget, the message ended because there is no way to it, or it was put off, without an
+ * attempt, because its path `isHeldBack`; look again.
  */
 export async function openAttempt(o: {
   db: Db<SenderTables>;
   limits: Limits;
+  isHeldBack: (path: DeliveryPath, budget: string) => boolean;
   now: () => Date;
 }): Promise<OpenAttempt | 'idle' | 'again'> {
   return o.db.transaction().execute(async (trx) => {
@@ -46,6 +55,12 @@ export async function openAttempt(o: {
     const path = choosePath({ target: due.target, sessionGone: due.session_gone, nowMs: o.now().getTime() });
     if (path === null) {
       await endOutbound(trx, { ...due, status: 'failed', reason: 'NO_WAY_TO_RECIPIENT' }, o.now());
+      return 'again';
+    }
+    if (o.isHeldBack(path, due.budget)) {
+      if (due.age_ms > giveUpAfterMs)
+        await endOutbound(trx, { ...due, status: 'failed', reason: 'BREAKER_OPEN' }, o.now());
+      else await putOff(trx, due.id);
       return 'again';
     }
     if (!(await spendBudget(trx, due.budget, o.limits.perMinuteOf(due.budget)))) return 'again';
@@ -64,24 +79,65 @@ type Due = {
   attempt_count: number;
   unknown_count: number;
   session_gone: boolean;
+  reason: string | null;
   age_ms: number;
 };
 
+/** True if `openAttempt` would find something: one statement that locks nothing, cheap enough to ask all day. */
+export async function isAnythingDue(db: Db<SenderTables>): Promise<boolean> {
+  const { rows } = await sql`${dueHeads} select 1 from head limit 1`.execute(db);
+  return rows.length > 0;
+}
+
+/**
+ * The first messages of each budget that is free and of each lane: budgets are walked by the index from one to the next,
+ * so that what waits for a spent budget is never read.
+ */
+const dueHeads = sql`
+  with recursive waiting as (
+    (select budget from outbound_sender.outbound_message where status = 'queued' order by budget limit 1)
+    union all
+    select (select m.budget from outbound_sender.outbound_message m
+      where m.status = 'queued' and m.budget > w.budget order by m.budget limit 1)
+    from waiting w where w.budget is not null
+  ), head as (
+    select h.id, l.rank
+    from waiting w
+    left join outbound_sender.send_budget b on b.budget = w.budget
+    cross join (values ('control', 1), ('approval', 2), ('answer', 3), ('bulk', 4)) as l (lane, rank)
+    cross join lateral (
+      select m.id
+      from outbound_sender.outbound_message m
+      where m.status = 'queued' and m.budget = w.budget and m.lane = l.lane and m.next_attempt_at <= now()
+        and (m.after_id is null or coalesce(
+          (select before.ended_at is not null from outbound_sender.outbound_message before where before.id = m.after_id),
+          m.recorded_at < now() - ${orderWaitSeconds} * interval '1 s'))
+      order by m.recorded_at
+      limit ${headCount}
+    ) h
+    where w.budget is not null and (b.budget is null or b.next_free_at <= now() + b.spacing)
+  )`;
+
 async function claimDue(trx: Trx<SenderTables>): Promise<Due | undefined> {
   const { rows } = await sql<Due>`
+    ${dueHeads}
     select m.id, m.correlation_id, m.budget, m.target, m.content, m.parts, m.parts_accepted, m.attempt_count, m.unknown_count,
-      m.session_gone, (extract(epoch from now() - m.recorded_at) * 1000)::float8 as age_ms
-    from outbound_sender.outbound_message m
-    left join outbound_sender.outbound_message before on before.id = m.after_id
-    left join outbound_sender.send_budget b on b.budget = m.budget
+      m.session_gone, m.reason, (extract(epoch from now() - m.recorded_at) * 1000)::float8 as age_ms
+    from head
+    join outbound_sender.outbound_message m on m.id = head.id
     where m.status = 'queued' and m.next_attempt_at <= now()
-      and (b.budget is null or b.next_free_at <= now() + b.spacing)
-      and (m.after_id is null or before.ended_at is not null
-        or (before.id is null and m.recorded_at < now() - ${orderWaitSeconds} * interval '1 s'))
-    order by array_position(array['control', 'approval', 'answer', 'bulk'], m.lane), m.recorded_at
+    order by head.rank, m.recorded_at
     limit 1
     for update of m skip locked`.execute(trx);
   return rows[0];
+}
+
+async function putOff(trx: Trx<SenderTables>, id: string): Promise<void> {
+  await trx
+    .updateTable('outbound_message')
+    .set({ next_attempt_at: sql`now() + ${heldBackSeconds} * interval '1 s'` })
+    .where('id', '=', id)
+    .execute();
 }
 
 /** Takes one send out of a budget: sends are spread evenly, at most two at once, so no sliding minute holds more than
@@ -124,5 +180,6 @@ async function writeAttempt(trx: Trx<SenderTables>, due: Due, path: DeliveryPath
     text: due.parts[part] ?? '',
     unknownCount: due.unknown_count,
     ageMs: due.age_ms,
+    reason: due.reason,
   };
 }

@@ -11,6 +11,8 @@ import { toOutboundSettled } from './end-outbound.ts';
  * and short enough to be read on a phone.
  */
 const maxPartBytes = 12_000;
+/** Most messages end sooner than this; then their ending says it all and the receipt is never published. */
+const receiptDelayMs = 2_000;
 
 /**
  * Records a requested message in the delivery ledger, once, and answers with the receipt. A request that is asked again
@@ -22,17 +24,23 @@ export async function recordOutbound(
 ): Promise<void> {
   const { outboundMessageId } = requested.body;
   await o.db.transaction().execute(async (trx) => {
-    if (await recordOnce(trx, requested.id)) await insertMessage(trx, requested);
+    const receipt = {
+      subjectId: outboundMessageId,
+      message: toOutboundRecorded(requested, o.now()),
+      delayMs: receiptDelayMs,
+    };
+    if (await recordOnce(trx, requested.id)) {
+      await insertMessage(trx, requested);
+      return tell(trx, [receipt]);
+    }
     const known = await trx
       .selectFrom('outbound_message')
       .select(['id', 'status', 'reason', 'attempt_count', 'correlation_id'])
       .where('id', '=', outboundMessageId)
       .executeTakeFirstOrThrow();
     const { status } = known;
-    const message =
-      status === 'queued' || status === 'sending'
-        ? toOutboundRecorded(requested, o.now())
-        : toOutboundSettled({ ...known, status, now: o.now() });
+    if (status === 'queued' || status === 'sending') return tell(trx, [receipt]);
+    const message = toOutboundSettled({ ...known, status, now: o.now() });
     await tell(trx, [{ subjectId: outboundMessageId, message }]);
   });
 }

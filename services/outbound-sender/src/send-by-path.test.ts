@@ -1,6 +1,6 @@
-import { beforeEach, describe, expect, it } from '@jest/globals';
+import { beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { sealText } from '@steward/service-kit';
-import type { ApiClient, RobotApp, SendOutcome } from '@steward/dingtalk';
+import type { ApiClient, RobotApp, SendOutcome, SendRefused } from '@steward/dingtalk';
 import { replyAddressContext, type OutboundTarget } from '@steward/contracts';
 import type { OpenAttempt } from './open-attempt.ts';
 import { createSend } from './send-by-path.ts';
@@ -16,7 +16,7 @@ const accepted: SendOutcome = {
   invalidStaffIds: [],
   flowControlledStaffIds: [],
 };
-const refused = (kind: Exclude<SendOutcome['kind'], 'accepted'>, retryAfterMs?: number): SendOutcome => ({
+const refused = (kind: Exclude<SendOutcome['kind'], 'accepted'>, retryAfterMs?: number): SendRefused => ({
   kind,
   code: kind.toUpperCase(),
   text: '',
@@ -57,7 +57,7 @@ const createSender = () => {
     onBreakerChange: (name, state) => states.push(`${name} ${state}`),
   });
 };
-const send = (over: Partial<OpenAttempt>, sender = createSender()) => sender(buildAttempt(over));
+const send = (over: Partial<OpenAttempt>, sender = createSender()) => sender.send(buildAttempt(over));
 
 const webhook = 'https://oapi.dingtalk.com/robot/sendBySession?session=1';
 const sealed = (conversationId = 'cid-1') =>
@@ -94,7 +94,7 @@ describe('each path', () => {
     const attempt = buildAttempt({ path: 'custom_robot', target: { kind: 'custom_robot', robot: 'ops-alerts' } });
     const sender = createSender();
     for (const over of [{ number: 1 }, { number: 2, unknownCount: 1 }, { number: 3, part: 1 }])
-      await sender({ ...attempt, ...over });
+      await sender.send({ ...attempt, ...over });
     expect(calls[0]).toMatchObject({ door: 'sendByCustomRobot', accessToken: 'custom-token', secret: 'custom-secret' });
     expect(calls[1]?.['msgUuid']).toBe(calls[0]?.['msgUuid']);
     expect(calls[2]?.['msgUuid']).not.toBe(calls[0]?.['msgUuid']);
@@ -138,6 +138,12 @@ describe('what the platform says', () => {
     [refused('retryable', 2_000), { outcome: 'retryable', code: 'RETRYABLE', retryAfterMs: 2_000 }],
     [refused('token'), { outcome: 'retryable', code: 'TOKEN' }],
     [refused('permanent'), { outcome: 'permanent' }],
+    [{ ...refused('permanent'), scope: 'robot' }, { outcome: 'permanent' }],
+    // People mend the app's setup, and then the message leaves.
+    [
+      { ...refused('permanent'), scope: 'app' },
+      { outcome: 'retryable', code: 'PERMANENT', retryAfterMs: 60_000, misconfigured: true },
+    ],
     [refused('invalid'), { outcome: 'invalid' }],
     [refused('unknown'), { outcome: 'unknown' }],
     [
@@ -165,6 +171,9 @@ describe('the breaker', () => {
     answer = () => Promise.resolve(refused('unknown'));
     for (let n = 0; n < 10; n += 1) await send({}, sender);
     expect(states).toEqual(['group_openapi robot dingtest open']);
+    expect(sender.isHeldBack('group_openapi', 'robot dingtest')).toBe(true);
+    expect(sender.isHeldBack('session_webhook', 'robot dingtest')).toBe(false);
+    expect(sender.isHeldBack('group_openapi', 'robot dingother')).toBe(false);
     calls = [];
     answer = () => Promise.resolve(accepted);
     expect(await send({}, sender)).toMatchObject({ outcome: 'retryable', code: 'BREAKER_OPEN' });
@@ -173,6 +182,28 @@ describe('the breaker', () => {
       outcome: 'accepted',
     });
     expect(await send({ budget: 'robot dingother' }, sender)).toMatchObject({ outcome: 'accepted' });
+  });
+
+  it('lets one probe through when it has been open for a while, and holds the others back meanwhile', async () => {
+    jest.useFakeTimers();
+    try {
+      const sender = createSender();
+      const isHeldBack = () => sender.isHeldBack('group_openapi', 'robot dingtest');
+      answer = () => Promise.resolve(refused('unknown'));
+      for (let n = 0; n < 10; n += 1) await send({}, sender);
+      jest.advanceTimersByTime(10_500);
+      expect(states.at(-1)).toBe('group_openapi robot dingtest half_open');
+      expect(isHeldBack()).toBe(false);
+      let arrive: (said: SendOutcome) => void = () => undefined;
+      answer = () => new Promise((resolve) => (arrive = resolve));
+      const probe = send({}, sender);
+      expect(isHeldBack()).toBe(true);
+      arrive(accepted);
+      await probe;
+      expect(isHeldBack()).toBe(false);
+    } finally {
+      jest.useRealTimers();
+    }
   });
 
   it.each(['token', 'permanent', 'invalid', 'session_gone'] as const)(

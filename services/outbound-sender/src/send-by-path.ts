@@ -3,6 +3,7 @@ import type { ApiClient, SendOutcome, SessionWebhookRule } from '@steward/dingta
 import { replyAddressContext, type OutboundContent, type OutboundTarget } from '@steward/contracts';
 import type { AttemptResult } from './close-attempt.ts';
 import type { Send } from './deliver.ts';
+import type { DeliveryPath } from './database.ts';
 import type { OpenAttempt } from './open-attempt.ts';
 import type { SenderRobots } from './robots.ts';
 
@@ -15,28 +16,43 @@ export type SendContext = {
   onBreakerChange: (name: string, state: string) => void;
 };
 
-/** Makes the call of an attempt by its path, behind the breaker of that path and credential. */
-export function createSend(context: SendContext): Send {
-  const breakers = new Map<string, Breaker>();
-  const breakerOf = (name: string) => {
-    const known = breakers.get(name);
+export type Sender = {
+  /** Makes the call of an attempt by its path, behind the breaker of that path and credential. */
+  send: Send;
+  /** True while that breaker refuses calls: it is open, or its one probe is under way. */
+  isHeldBack: (path: DeliveryPath, budget: string) => boolean;
+};
+
+export function createSend(context: SendContext): Sender {
+  const doors = new Map<string, { breaker: Breaker; underWay: number }>();
+  const doorOf = (path: DeliveryPath, budget: string) => {
+    const name = `${path} ${budget}`;
+    const known = doors.get(name);
     if (known) return known;
     // One for each API and configured robot: the map is as long as the configuration.
     const breaker = createBreaker({ name, onStateChange: (state) => context.onBreakerChange(name, state) });
-    breakers.set(name, breaker);
-    return breaker;
+    const door = { breaker, underWay: 0 };
+    doors.set(name, door);
+    return door;
   };
-  return async (attempt) => {
+  const isHeldBack = (path: DeliveryPath, budget: string) => {
+    const { breaker, underWay } = doorOf(path, budget);
+    return breaker.state === 'open' || (breaker.state === 'half_open' && underWay > 0);
+  };
+  const send: Send = async (attempt) => {
+    const door = doorOf(attempt.path, attempt.budget);
+    door.underWay += 1;
     try {
-      const call = () => callPlatform(context, attempt);
-      const outcome = await breakerOf(`${attempt.path} ${attempt.budget}`).run(call, (ended) => isFault(ended));
-      return toAttemptResult(outcome);
+      return toAttemptResult(await door.breaker.run(() => callPlatform(context, attempt), isFault));
     } catch (error) {
       // The breaker refuses before anything is sent: open means later. After any other surprise nobody knows.
       const outcome = isAppErrorCode(error, 'BREAKER_OPEN') ? 'retryable' : 'unknown';
       return { outcome, code: codeOf(error), processQueryKey: null, retryAfterMs: null };
+    } finally {
+      door.underWay -= 1;
     }
   };
+  return { send, isHeldBack };
 }
 
 async function callPlatform(context: SendContext, attempt: OpenAttempt): Promise<SendOutcome> {
@@ -124,13 +140,20 @@ function isFault(ended: { ok: SendOutcome } | { error: unknown }): boolean | 'ne
   }
 }
 
+/** How soon an app that was refused is tried again with a message. */
+const appRefusalDelayMs = 60_000;
+
 /** One recipient: what the two lists of an accepted send say about it decides. */
 function toAttemptResult(outcome: SendOutcome): AttemptResult {
   const none = { processQueryKey: null, retryAfterMs: null };
   if (outcome.kind !== 'accepted') {
     // A token that is refused twice waits for the people who renew it; the message is not lost meanwhile.
     const kind = outcome.kind === 'token' ? 'retryable' : outcome.kind;
-    return { ...none, outcome: kind, code: outcome.code.slice(0, 200), retryAfterMs: outcome.retryAfterMs ?? null };
+    const code = outcome.code.slice(0, 200);
+    // Credentials, permission, allow-list: nothing is wrong with the message, and it leaves once somebody mended that.
+    if (outcome.kind === 'permanent' && outcome.scope === 'app')
+      return { ...none, outcome: 'retryable', code, retryAfterMs: appRefusalDelayMs, misconfigured: true };
+    return { ...none, outcome: kind, code, retryAfterMs: outcome.retryAfterMs ?? null };
   }
   if (outcome.invalidStaffIds.length > 0) return { ...none, outcome: 'permanent', code: 'INVALID_STAFF_ID' };
   if (outcome.flowControlledStaffIds.length > 0)

@@ -18,6 +18,7 @@ import { closeAbandoned } from './close-attempt.ts';
 import type { SenderTables } from './database.ts';
 import { deliverNext, type DeliverContext } from './deliver.ts';
 import { recordOutbound } from './record-outbound.ts';
+import { isAnythingDue } from './open-attempt.ts';
 import { loadSenderRobots } from './robots.ts';
 import { createSend } from './send-by-path.ts';
 
@@ -34,8 +35,9 @@ export type OutboundSenderOptions = {
 
 /** Sends under way at once in this process. */
 const concurrency = 4;
-/** Finds what a lost wake-up, a spent budget or a retry left for later. */
-const tickMs = 200;
+/** One lane looks for what a lost wake-up, a spent budget or a retry left for later; the sending ones sleep until woken. */
+const tickMs = 100;
+const longIdleMs = 30_000;
 const repeatMarks = { zh: '（可能重复）', en: '(possibly a repeat)' };
 
 /** Starts outbound-sender: record what is asked for, deliver it, tell how it ended. Resolves when it is serving. */
@@ -66,7 +68,7 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
       random: Math.random,
       limits: robots,
       onEnded: () => relay.wake(),
-      send: createSend({
+      ...createSend({
         api: createApiClient(config.dingtalk),
         robots,
         replyKeys: o.replyKeys,
@@ -79,13 +81,25 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
     };
     const deliveries = createLoop({
       name: 'deliveries',
-      idleMs: tickMs,
+      idleMs: longIdleMs,
       concurrency,
       log,
       run: () => deliverNext(context),
     });
     deliveries.start();
     lifecycle.add('deliveries', () => deliveries.stop());
+
+    const dueLookout = createLoop({
+      name: 'due deliveries',
+      idleMs: tickMs,
+      log,
+      run: async () => {
+        if (await isAnythingDue(db)) deliveries.wake();
+        return 'idle';
+      },
+    });
+    dueLookout.start();
+    lifecycle.add('due lookout', () => dueLookout.stop());
 
     const takeover = createLoop({
       name: 'abandoned attempts',
@@ -108,7 +122,6 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
       if (message.type !== 'outbound.requested.v1') return;
       await recordOutbound({ db, now }, message);
       deliveries.wake();
-      relay.wake();
     });
 
     const readiness = async () => ({

@@ -108,6 +108,7 @@ export function buildAttempt(over: Partial<OpenAttempt> = {}): OpenAttempt {
     text: 'hello',
     unknownCount: 0,
     ageMs: 0,
+    reason: null,
     ...over,
   };
 }

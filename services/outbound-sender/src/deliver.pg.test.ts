@@ -1,0 +1,86 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { createLogger, createMetrics } from '@steward/service-kit';
+import type { AttemptResult } from './close-attempt.ts';
+import { deliverNext, type DeliverContext } from './deliver.ts';
+import { waitUntil } from '@steward/testkit';
+import { openTestDatabase } from './testing.ts';
+
+let database: Awaited<ReturnType<typeof openTestDatabase>>;
+let lines: { level: string; event: string; code?: string }[] = [];
+beforeAll(async () => {
+  database = await openTestDatabase();
+});
+beforeEach(async () => {
+  lines = [];
+  await database.clear();
+});
+afterAll(() => database.close());
+
+const accepted: AttemptResult = { outcome: 'accepted', code: null, processQueryKey: 'key', retryAfterMs: null };
+const context = (over: Partial<DeliverContext>): DeliverContext => ({
+  db: database.db,
+  limits: { perMinuteOf: () => 60_000_000 },
+  send: () => Promise.resolve(accepted),
+  isHeldBack: () => false,
+  log: createLogger({ service: 'test', write: (line) => lines.push(JSON.parse(line)) }),
+  metrics: createMetrics('outbound-sender'),
+  now: () => new Date(),
+  random: () => 0,
+  onEnded: () => undefined,
+  ...over,
+});
+const forbidClosing = () => database.rows('revoke insert on audit.entry from steward_outbound_sender');
+const allowClosing = () => database.rows('grant insert on audit.entry to steward_outbound_sender');
+const status = () => database.rows('select status, attempt_count from outbound_sender.outbound_message');
+const events = (event: string) => lines.filter((line) => line.event === event);
+
+describe('a delivery', () => {
+  it('closes with what the platform said, though closing fails at first', async () => {
+    await database.record();
+    const send = async () => {
+      await forbidClosing();
+      return accepted;
+    };
+    const delivery = deliverNext(context({ send }));
+    try {
+      const failedTwice = () => events('delivery.close.failed').length >= 2;
+      await waitUntil(failedTwice, { timeoutMs: 20_000, what: 'closing to fail twice' });
+    } finally {
+      await allowClosing();
+    }
+    expect(await delivery).toBe('more');
+    expect(await status()).toEqual([{ status: 'accepted', attempt_count: 1 }]);
+  });
+
+  it('gives closing up when the lease is over, and says aloud what is lost', async () => {
+    await database.record();
+    let nowMs = Date.now();
+    const send = async () => {
+      await forbidClosing();
+      nowMs += 46_000;
+      return accepted;
+    };
+    try {
+      await expect(deliverNext(context({ send, now: () => new Date(nowMs) }))).rejects.toMatchObject({ code: '42501' });
+    } finally {
+      await allowClosing();
+    }
+    expect(events('delivery.outcome.lost')).toMatchObject([{ level: 'error', outcome: 'accepted' }]);
+    expect(await status()).toEqual([{ status: 'sending', attempt_count: 1 }]);
+  });
+
+  it('calls for people once for each message when the app is refused, and keeps the message', async () => {
+    await database.record();
+    let code = '60011';
+    const send = () =>
+      Promise.resolve({ ...accepted, outcome: 'retryable' as const, code, retryAfterMs: 0, misconfigured: true });
+    for (let n = 0; n < 3; n += 1) await deliverNext(context({ send }));
+    code = '60020';
+    await deliverNext(context({ send }));
+    expect(events('delivery.app.refused')).toMatchObject([
+      { level: 'error', code: '60011' },
+      { level: 'error', code: '60020' },
+    ]);
+    expect(await status()).toEqual([{ status: 'queued', attempt_count: 4 }]);
+  });
+});
