@@ -14,10 +14,13 @@ MANIFESTS := package.json pnpm-lock.yaml pnpm-workspace.yaml $(wildcard packages
 ifeq ($(origin AS),default)
 AS :=
 endif
-export TEXT ROOM AS
+export TEXT ROOM AS ARGS
+# Without a configuration of one's own, the command line reads the demo's.
+DEMO_SETTINGS := STEWARD_SEAL_PUBLIC_KEYS=$(or $(STEWARD_DATA_DIR),data)/audit-seal.pub \
+  $(if $(wildcard config/steward.yaml),,STEWARD_CONFIG=deploy/demo-stack/steward.yaml STEWARD_TOOLS_DIR=deploy/demo-stack/tools)
 RUN_TESTS := node packages/testkit/src/run-tests.ts
 
-.PHONY: help demo say test test-unit test-stack test-containers test-servers format lint types bench \
+.PHONY: help demo say steward test test-unit test-stack test-containers test-servers format lint types bench \
   up down logs ps health smoke toolchain install docker clean
 
 help: ## list the targets
@@ -29,6 +32,9 @@ demo: install ## all services and a simulated DingTalk in this terminal, nothing
 say: install ## say something to the running demo: TEXT="/help" [ROOM=...] [AS=...]
 	@if [ -z "$$TEXT" ]; then echo 'make say needs a text: make say TEXT="/help"' >&2; exit 2; fi
 	@node deploy/demo/src/say.ts
+
+steward: install ## the operators' command line on the running demo: ARGS="approvals list"
+	@set -f; $(DEMO_SETTINGS) node bin/steward $$ARGS
 
 test: install ## everything that must hold, on real servers; last line: N passed, N failed
 	@$(RUN_TESTS)

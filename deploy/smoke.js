@@ -6,8 +6,9 @@ import { fileURLToPath, URLSearchParams } from 'node:url';
 import { promisify } from 'node:util';
 
 /*
- * Smoke test of the running demo stack: a person in the simulator says /ping, which goes as a signed callback through
- * the reverse proxy; the answer must come back in the simulator, and every service must have left its audit entry.
+ * Smoke test of the running demo stack: a person in the simulator says /ping and then runs a tool that reads. Each goes as
+ * a signed callback through the reverse proxy; the answer must come back in the simulator, every service must have left its
+ * audit entry, and the sealer must have sealed them.
  * One line for each check; exits 1 at the first that fails. Plain JavaScript without packages, so that it runs on the
  * Node of the machine, from 20.12 on, with nothing installed.
  */
@@ -15,14 +16,17 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const answerLimitMs = 20_000;
 const auditLimitMs = 15_000;
 const requestLimitMs = 10_000;
-/** What one answered command must have left behind, in any order. */
-const expectedTrace = [
+/** What every answered command must have left behind, in any order, and what a tool that was read with left besides. */
+const traceOf = (outcome) => [
   'adapter inbound.recorded accepted',
-  'agent-core turn.ended command.ping',
+  `agent-core turn.ended ${outcome}`,
   'outbound-sender outbound.recorded queued',
   'outbound-sender outbound.ended accepted',
   'agent-core outbound.settled accepted',
 ];
+const readTrace = ['agent-core call.judged allow', 'agent-core attempt.opened opened', 'agent-core call.ended done'];
+const ofMessage = `from audit.entry e where correlation_id =
+  (select correlation_id from adapter.inbound_event where kind = 'robot_message' and source_id = :'msg_id')`;
 
 try {
   await smoke(loadCard());
@@ -45,44 +49,71 @@ async function smoke(card) {
     expectEqual('status', await statusOf(card.adapterUrl + robot.callbackPath, { method: 'POST', body: '{}' }), 401);
   });
 
+  const place = { card, room, robot };
+  const pinged = await check('a signed /ping is accepted through the proxy', () => say(place, '/ping'));
+  await check('the answer arrives in the room', () => expectAnswer(place, pinged, (text) => text.startsWith('pong')));
+  await check('every service left its audit entry', () => expectTrace(pinged, traceOf('command.ping')));
+  const ran = await check('a tool that only reads is accepted', () => say(place, '/run list_rooms'));
+  await check('its result arrives in the room', () => expectAnswer(place, ran, (text) => text.includes(room.name)));
+  await check('policy and call left their audit entries', () =>
+    expectTrace(ran, [...traceOf('command.run'), ...readTrace]),
+  );
+  await check('the audit log is sealed', () => expectSealed(ran));
+  console.log('ok   smoke: a message and a tool call all the way and back');
+}
+
+/** Says something as the first person of the demo. Gives back what finds its answer and its trace. */
+async function say({ card, room, robot }, text) {
   const since = (await readMessages(card, { since: 0 })).at(-1)?.n ?? 0;
-  const msgId = await check('a signed /ping is accepted through the proxy', async () => {
-    const staffId = card.people[0]?.staffId;
-    const said = await control(card, 'say', { robot: robot.name, room: room.id, staffId, text: '/ping', via: 'http' });
-    const accepted = [{ via: 'http', outcome: 'acked', status: 200 }];
-    expectEqual('delivery', JSON.stringify(said.delivered), JSON.stringify(accepted));
-    return said.msgId;
-  });
-  await check('the answer arrives in the room', async () => {
-    const [answer] = await readMessages(card, { since, conversationId: room.id, from: 'robot', wait: answerLimitMs });
-    if (answer === undefined) throw new Error(`no answer within ${answerLimitMs} ms`);
-    if (!answer.text.startsWith('pong')) throw new Error(`the answer reads "${answer.text}"`);
-  });
-  await check('every service left its audit entry', () => expectTrace(msgId));
-  console.log('ok   smoke: one message all the way and back');
+  const staffId = card.people[0]?.staffId;
+  const said = await control(card, 'say', { robot: robot.name, room: room.id, staffId, text, via: 'http' });
+  const accepted = [{ via: 'http', outcome: 'acked', status: 200 }];
+  expectEqual('delivery', JSON.stringify(said.delivered), JSON.stringify(accepted));
+  return { msgId: said.msgId, since };
+}
+
+async function expectAnswer({ card, room }, { since }, isRight) {
+  const [answer] = await readMessages(card, { since, conversationId: room.id, from: 'robot', wait: answerLimitMs });
+  if (answer === undefined) throw new Error(`no answer within ${answerLimitMs} ms`);
+  if (!isRight(answer.text)) throw new Error(`the answer reads "${answer.text}"`);
 }
 
 /** Waits until the audit log shows the whole way of one message; its last entries are written after the answer is sent. */
-async function expectTrace(msgId) {
+async function expectTrace({ msgId }, expected) {
+  const query = `select service || ' ' || kind || ' ' || outcome ${ofMessage}`;
+  await eventually(async () => {
+    const trace = await ask(query, msgId);
+    const missing = expected.filter((entry) => !trace.includes(entry));
+    return missing.length === 0 ? null : `missing in the audit log: ${missing.join(' · ')}`;
+  });
+}
+
+async function expectSealed({ msgId }) {
+  const isSealed = `exists (select from audit.block b where b.epoch = e.epoch
+    and b.from_transaction <= e.transaction_id and b.to_transaction > e.transaction_id)`;
+  await eventually(async () => {
+    const [open] = await ask(`select count(*) ${ofMessage} and not ${isSealed}`, msgId);
+    return open === '0' ? null : `${open} entries are in no block yet; is audit-sealer healthy?`;
+  });
+}
+
+async function eventually(findFault) {
   const giveUpAt = Date.now() + auditLimitMs;
   for (;;) {
-    const trace = await readTrace(msgId);
-    const missing = expectedTrace.filter((entry) => !trace.includes(entry));
-    if (missing.length === 0) return;
-    if (Date.now() > giveUpAt) throw new Error(`missing in the audit log: ${missing.join(' · ')}`);
+    const fault = await findFault();
+    if (fault === null) return;
+    if (Date.now() > giveUpAt) throw new Error(fault);
     await wait(300);
   }
 }
 
-async function readTrace(msgId) {
-  const query = `select service || ' ' || kind || ' ' || outcome from audit.entry where correlation_id =
-    (select correlation_id from adapter.inbound_event where kind = 'robot_message' and source_id = :'msg_id')`;
+async function ask(query, msgId) {
   const psql = ['psql', '-U', 'postgres', '-d', 'steward', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-v', `msg_id=${msgId}`];
   const options = { cwd: root, timeout: 30_000 };
   const running = promisify(execFile)('docker', ['compose', 'exec', '-T', 'postgres', ...psql], options);
   running.child.stdin.end(query);
   const { stdout } = await running;
-  return stdout.split('\n');
+  return stdout.trimEnd().split('\n');
 }
 
 function loadCard() {

@@ -16,10 +16,14 @@ const mayImport: Record<string, readonly string[]> = {
   'packages/bus': ['contracts', 'service-kit'],
   'packages/dingtalk': ['service-kit'],
   'packages/dingtalk-simulator': ['service-kit'],
+  'packages/governance': ['contracts', 'service-kit'],
+  'packages/audit': ['service-kit', 'governance'],
+  'packages/cli': ['contracts', 'service-kit', 'postgres', 'governance', 'audit'],
   'packages/stack-setup': ['contracts', 'service-kit'],
   'packages/testkit': ['contracts', 'service-kit', 'postgres', 'bus', 'dingtalk-simulator'],
   'services/adapter': ['contracts', 'service-kit', 'postgres', 'bus', 'dingtalk'],
-  'services/agent-core': ['contracts', 'service-kit', 'postgres', 'bus'],
+  'services/agent-core': ['contracts', 'service-kit', 'postgres', 'bus', 'governance'],
+  'services/audit-sealer': ['service-kit', 'postgres', 'audit'],
   'services/outbound-sender': ['contracts', 'service-kit', 'postgres', 'bus', 'dingtalk'],
 };
 
@@ -33,6 +37,7 @@ const homeOf: Record<string, readonly string[]> = {
   helmet: ['packages/service-kit'],
   'prom-client': ['packages/service-kit'],
   openai: ['services/agent-core'],
+  '@cedar-policy/cedar-wasm': ['packages/governance'],
 };
 
 /** A file of a part: where it belongs, its text, and what it imports for use (types cost nothing and bind nothing). */
@@ -179,7 +184,10 @@ describe('how code is written', () => {
 
   it('starts programs without a shell, and only where starting programs is the point', () => {
     const starters = untested.filter((source) => importsOf(source, { types: false }).includes('node:child_process'));
-    expectNone(starters.filter(({ home }) => !forTests.includes(home)).map(({ file }) => file));
+    // `steward policy diff` reads policies of a git revision: git itself is the only good reader of its objects.
+    const mayStart = (source: Source) =>
+      forTests.includes(source.home) || source.file === 'packages/cli/src/git-policy.ts';
+    expectNone(starters.filter((source) => !mayStart(source)).map(({ file }) => file));
     expectNone(
       starters.filter(({ code }) => /\bshell:\s*true|(?<!\.)\bexec(Sync)?\(/.test(code)).map(({ file }) => file),
     );

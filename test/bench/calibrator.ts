@@ -49,6 +49,7 @@ await runService({
     addHttpDoors(app, {
       recorder,
       log,
+      clickNote: () => '',
       replyKeys: parseSealKeys(env.REPLY_KEY),
       now: () => new Date(),
       robots: loadRobots(loadStewardConfig({ path: env.STEWARD_CONFIG }), env.STEWARD_SECRETS_DIR),

@@ -1,11 +1,13 @@
 // `make bench`: measures what docs/benchmarks.md promises, on servers of its own, and writes the figures there.
 //   node test/bench/main.ts [--rounds 5] [--round-ms 5000] [--messages 2000] [--starts 5]
-//     [--only ingress|turns|starts] [--no-write] [--cpu-prof folder]
+//     [--only ingress|turns|starts|gate|audit] [--no-write] [--cpu-prof folder]
 import { parseArgs } from 'node:util';
 import { provisionServers, type Servers } from '@steward/testkit';
 import { createBenchServers, type BenchServers } from './bench-servers.ts';
 import { createBenchWorld, type BenchWorld } from './bench-world.ts';
 import { describeMachine, readServerFacts, watchNoise, type ServerFacts } from './machine.ts';
+import { measureAudit } from './measure-audit.ts';
+import { measureGate } from './measure-gate.ts';
 import { measureIngress } from './measure-ingress.ts';
 import { measureStarts } from './measure-starts.ts';
 import { measureTurns } from './measure-turns.ts';
@@ -87,5 +89,11 @@ async function measure(
   const turns = isChosen('turns')
     ? await onFresh('message to send', (servers) => measureTurns({ ...common, ...pings, servers }))
     : null;
-  return { facts, ingress, turns, starts };
+  const gate = isChosen('gate')
+    ? await onFresh('what the gate costs a call', (servers) => measureGate({ servers, say, rounds: rounds.rounds }))
+    : null;
+  const audit = isChosen('audit')
+    ? await onFresh('audit entries while they are sealed', (servers) => measureAudit({ ...common, ...rounds, servers }))
+    : null;
+  return { facts, ingress, turns, starts, gate, audit };
 }

@@ -15,7 +15,9 @@ export async function checkSecrets(o: {
   logs: readonly string[];
 }): Promise<void> {
   const secrets = await collectSecrets(o);
-  const entries = await o.sql<{ entry: string }>('select e::text as entry from audit.entry e');
+  const entries = await o.sql<{ entry: string }>(
+    'select e::text as entry from audit.entry e union all select d.body::text from audit.detail d where d.body is not null',
+  );
   const places = { log: o.logs.join('\n'), audit: entries.map(({ entry }) => entry).join('\n') };
   if (places.log === '') throw new Error('no log line was captured, so nothing was checked');
   const leaks = Object.entries(places).flatMap(([place, text]) =>

@@ -11,8 +11,9 @@ try {
   const demo = await startDemo({
     folder,
     configPath: path.join(root, 'deploy/demo-stack/steward.yaml'),
-    promptsDir: path.join(root, 'config/prompts'),
-    ports: { adapter: 0, agentCore: 0, outboundSender: 0, simulator: 0 },
+    settingsDir: path.join(root, 'config'),
+    toolsDir: path.join(root, 'deploy/demo-stack/tools'),
+    ports: { adapter: 0, agentCore: 0, outboundSender: 0, auditSealer: 0, simulator: 0 },
     writeLog: print,
   });
   process.once('SIGTERM', () => void demo.stop().then(() => process.exit(0)));

@@ -200,6 +200,8 @@ describe('the doors of a real adapter', () => {
         staffId: people.han,
         actionIds: ['approve'],
         room: roomOf('http'),
+        // No card of that name: whether it decides anything is not the door's to say.
+        forged: true,
         ...o,
       });
     const readClicks = (outTrackId: string) =>
@@ -226,7 +228,7 @@ describe('the doors of a real adapter', () => {
         `select outcome, actor_staff_id from audit.entry where kind = 'card.clicked' and detail->>'outTrackId' = $1`,
         [outTrackId],
       );
-      expect(audited).toEqual([{ outcome: 'ignored', actor_staff_id: people.han }]);
+      expect(audited).toEqual([{ outcome: 'recorded', actor_staff_id: people.han }]);
     });
 
     it.each(['bad', 'old', 'missing'] as const)('refuses a %s signature with 401', async (cardSignature) => {

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';
@@ -8,7 +8,15 @@ import { createBalancer } from './balancer.ts';
 import { checkSecrets } from './check-secrets.ts';
 import { countFates, toAsked, toHeard, type Fates } from './count-fates.ts';
 import { createReplica, root, type Replica, type ServiceName } from './service-replicas.ts';
-import { buildSecrets, buildWorld, writeConfigFolder, type ModelSettings, type StackSecrets } from './stack-config.ts';
+import {
+  buildSecrets,
+  buildWorld,
+  writeConfigFolder,
+  type ConfigFolder,
+  type Governed,
+  type ModelSettings,
+  type StackSecrets,
+} from './stack-config.ts';
 
 export type StackOptions = {
   /** Replicas of each service, 1 unless told. */
@@ -19,6 +27,8 @@ export type StackOptions = {
   /** Configured rooms beside one for each robot. */
   extraRooms?: number;
   model?: ModelSettings;
+  /** With tools, approvers and a sealed audit log. */
+  governed?: Governed;
   /** Leads a service's way to a server through a proxy of the test. */
   route?: (service: ServiceName, server: 'postgres' | 'rabbit', url: string) => string;
 };
@@ -31,6 +41,7 @@ export type Stack = {
   simulator: Simulator;
   vhost: TestVhost;
   secrets: StackSecrets;
+  config: ConfigFolder;
   adapters: Replica[];
   agentCores: Replica[];
   outboundSenders: Replica[];
@@ -51,6 +62,8 @@ export type Stack = {
   lastLine(): Promise<number>;
   /** Waits until no service has anything left to do. */
   waitUntilQuiet(o?: { timeoutMs?: number }): Promise<void>;
+  /** Rejects when a secret of this run is in a log or an audit entry. */
+  checkSecretsKept(): Promise<void>;
   /** Everything acknowledged was answered, once and in order, and no secret is in a log or an audit entry. Else rejects. */
   checkNothingLost(o?: CheckOptions): Promise<Fates>;
   stop(): Promise<void>;
@@ -67,10 +80,19 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
   const secrets = buildSecrets();
   const { extraRooms = 0, language = 'en' } = o;
   const balancer = await createBalancer();
-  const simulator = await createSimulator({ world: buildWorld({ secrets, adapterUrl: balancer.url, extraRooms }) });
+  const { governed } = o;
+  const world = buildWorld({ secrets, adapterUrl: balancer.url, extraRooms, governed });
+  const simulator = await createSimulator({ world });
   // Limits of the platform are a later test's concern; here they would only slow the run down.
   simulator.control.setFaults({ qpsLimit: null, ipCallLimit: null });
-  const config = writeConfigFolder({ secrets, simulatorUrl: simulator.url, language, extraRooms, model: o.model });
+  const config = writeConfigFolder({
+    secrets,
+    simulatorUrl: simulator.url,
+    language,
+    extraRooms,
+    model: o.model,
+    governed,
+  });
   const route = o.route ?? ((_service, _server, url) => url);
 
   const replicate = (service: ServiceName, role: DatabaseRole, count = 1) => {
@@ -80,17 +102,21 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
       STEWARD_CONFIG: config.configPath,
       STEWARD_SECRETS_DIR: config.secretsDir,
       STEWARD_PROMPTS_DIR: path.join(root, 'config/prompts'),
+      STEWARD_POLICY_DIR: config.policyDir,
+      STEWARD_TOOLS_DIR: config.toolsDir,
       LOG_LEVEL: 'debug',
+      ...(service === 'audit-sealer' && { SEAL_KEY: newSealKey(), SEAL_EVERY_MS: '1000' }),
       ...(service !== 'agent-core' && { REPLY_KEY_FILE: path.join(config.secretsDir, 'reply.key') }),
     };
     return Promise.all(Array.from({ length: count }, (_, index) => createReplica({ service, number: index + 1, env })));
   };
-  const [adapters, agentCores, outboundSenders] = await Promise.all([
+  const [adapters, agentCores, outboundSenders, sealers] = await Promise.all([
     replicate('adapter', 'steward_adapter', o.adapters),
     replicate('agent-core', 'steward_agent_core', o.agentCores),
     replicate('outbound-sender', 'steward_outbound_sender', o.outboundSenders),
+    governed === undefined ? [] : replicate('audit-sealer', 'steward_sealer'),
   ]);
-  const replicas = [...adapters, ...agentCores, ...outboundSenders];
+  const replicas = [...adapters, ...agentCores, ...outboundSenders, ...sealers];
   balancer.setTargets(adapters.map(({ url }) => url));
   const pool = new pg.Pool({ connectionString: database.adminUrl, max: 6, idleTimeoutMillis: 1_000 });
   pool.on('error', () => undefined);
@@ -100,8 +126,25 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
 
   const talk = createTalk(simulator);
   const waitUntilQuiet = createQuietWait(sql);
+  const checkSecretsKept = () =>
+    checkSecrets({
+      ...{ simulator, secrets, sql, urls: [database.url('steward_owner'), vhost.url] },
+      logs: replicas.map((replica) => replica.output()),
+    });
   return {
-    ...{ simulator, vhost, secrets, adapters, agentCores, outboundSenders, sql, ...talk, waitUntilQuiet },
+    ...{
+      simulator,
+      vhost,
+      secrets,
+      config,
+      checkSecretsKept,
+      adapters,
+      agentCores,
+      outboundSenders,
+      sql,
+      ...talk,
+      waitUntilQuiet,
+    },
     lockTable: createTableLock(pool),
     checkNothingLost: async ({ silent = [], timeoutMs = waitMs } = {}) => {
       await waitForEveryAnswer(simulator, new Set(silent), timeoutMs);
@@ -117,13 +160,7 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
       );
       if (fates.lost + fates.duplicated + fates.reordered > 0 || left !== '')
         throw new Error(`a promise was broken: ${JSON.stringify(fates)} ${left}`);
-      await checkSecrets({
-        simulator,
-        secrets,
-        sql,
-        urls: [database.url('steward_owner'), vhost.url],
-        logs: replicas.map((replica) => replica.output()),
-      });
+      await checkSecretsKept();
       return fates;
     },
     stop: async () => {
@@ -136,6 +173,8 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
     },
   };
 }
+
+const newSealKey = () => generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 
 function createTalk({ control }: Simulator): Pick<Stack, 'say' | 'waitForAnswers' | 'lastLine'> {
   return {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { waitUntil } from '@steward/testkit';
-import { createFakeModel, echo, lastUserText, type FakeModel } from './fake-model.ts';
+import { createFakeModel, echo, lastUserText, withoutFence, type FakeModel } from './fake-model.ts';
 import { newQuestion, startStack, type Stack } from './harness.ts';
 import { extraRoom, people, roomOf } from './stack-config.ts';
 
@@ -35,7 +35,7 @@ describe('words are answered by a model', () => {
   it('with the key from its file and a window of the transcript', async () => {
     const questions = Array.from({ length: 5 }, newQuestion);
     for (const text of questions)
-      expect(await hear({ ...place(), text: `tell me ${text}` })).toBe(`You said: ${people.li}: tell me ${text}`);
+      expect(await hear({ ...place(), text: `tell me ${text}` })).toBe(`You said: tell me ${text}`);
     const last = model.requests.at(-1);
     expect(last).toMatchObject({ model: 'fake-model', authorization: `Bearer ${stack.secrets['model.key'] ?? ''}` });
     const [system, ...window] = last?.messages ?? [];
@@ -43,10 +43,12 @@ describe('words are answered by a model', () => {
       role: 'system',
       content: expect.stringContaining('Place: room-0 (test environment)'),
     });
-    const [, , third, fourth, fifth] = questions.map((text) => `${people.li}: tell me ${text}`);
+    expect(window[0]?.content).toMatch(new RegExp(`^\\[\\w+ person "${people.li}"\\]\\n`));
+    const [, , third, fourth, fifth] = questions.map((text) => `tell me ${text}`);
     const said = (content = '') => ({ role: 'user', content });
     const answered = (content = '') => ({ role: 'assistant', content: `You said: ${content}` });
-    expect(window).toEqual([said(third), answered(third), said(fourth), answered(fourth), said(fifth)]);
+    const shown = window.map(({ role, content }) => ({ role, content: withoutFence(content) }));
+    expect(shown).toEqual([said(third), answered(third), said(fourth), answered(fourth), said(fifth)]);
   });
 
   it.each([

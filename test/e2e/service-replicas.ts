@@ -2,7 +2,7 @@ import { createServer } from 'node:net';
 import path from 'node:path';
 import { startProcess, waitUntil, type TestProcess } from '@steward/testkit';
 
-export type ServiceName = 'adapter' | 'agent-core' | 'outbound-sender';
+export type ServiceName = 'adapter' | 'agent-core' | 'outbound-sender' | 'audit-sealer';
 export const root = path.resolve(import.meta.dirname, '../..');
 
 /** One replica of a service: an operating system process that can be killed and started again at the same address. */
@@ -14,6 +14,10 @@ export type Replica = {
   waitUntilReady(): Promise<void>;
   /** Sends the signal and waits until the process is gone. */
   kill(signal: NodeJS.Signals): Promise<void>;
+  /** Sends a signal that the process lives through. */
+  signal(signal: NodeJS.Signals): void;
+  /** What /readyz says. */
+  readiness(): Promise<Record<string, { ok: boolean; detail?: string }>>;
   /** Everything that this replica wrote, in all its lives. */
   output(): string;
 };
@@ -48,6 +52,11 @@ export async function createReplica(o: {
     kill: async (signal) => {
       lives.at(-1)?.kill(signal);
       await lives.at(-1)?.exited;
+    },
+    signal: (signal) => lives.at(-1)?.kill(signal),
+    readiness: async () => {
+      const answer = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(5_000) });
+      return (await answer.json()) as Record<string, { ok: boolean; detail?: string }>;
     },
     output: () => lives.map((life) => life.output()).join('\n'),
   };

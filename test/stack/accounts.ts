@@ -1,5 +1,5 @@
 import type { ServiceName } from '@steward/contracts';
-import type { Stack } from './stack.ts';
+import { onDemand, type Stack } from './stack.ts';
 
 export const serviceNames: ServiceName[] = ['adapter', 'agent-core', 'outbound-sender'];
 const ownQueue: Record<ServiceName, string> = {
@@ -65,18 +65,17 @@ export async function tryForeignBusWork(stack: Stack, service: ServiceName): Pro
   return evaluate(stack, service, '/app/packages/bus', script);
 }
 
-/** Tries things in the database as the service: `allowed`, or Postgres' code. */
-export async function tryForeignTables(stack: Stack, service: ServiceName): Promise<unknown> {
-  const schemaOf = (name: ServiceName) => name.replace('-', '_');
+/** Tries statements in the database as a container's own account, each by itself: `allowed`, or Postgres' code. */
+export async function trySql(stack: Stack, service: string, statements: Record<string, string>): Promise<unknown> {
   const script = `
     import { readFileSync } from 'node:fs';
     import pg from 'pg';
     const url = readFileSync('/run/steward/secrets/database-url', 'utf8').trim();
-    const attempt = async (query, connectionString = url) => {
-      const client = new pg.Client({ connectionString });
+    const attempt = async ({ sql, database }) => {
+      const client = new pg.Client({ connectionString: url.replace(/steward$/, database) });
       try {
         await client.connect();
-        await client.query(query);
+        await client.query(sql);
         return 'allowed';
       } catch (error) {
         return error.code;
@@ -84,27 +83,43 @@ export async function tryForeignTables(stack: Stack, service: ServiceName): Prom
         await client.end();
       }
     };
-    console.log(JSON.stringify({
-      'its own schema': await attempt('select count(*) from ${schemaOf(service)}.outbox'),
-      "another's schema": await attempt('select count(*) from ${schemaOf(next(service))}.outbox'),
-      'reading the audit log': await attempt('select count(*) from audit.entry'),
-      'making a table': await attempt('create table public.mine (id int)'),
-      'another database': await attempt('select 1', url.replace(/\\/steward$/, '/postgres')),
-    }));`;
+    const seen = {};
+    for (const [what, sql] of Object.entries(${JSON.stringify(statements)})) seen[what] = await attempt({ sql, database: 'steward' });
+    seen['another database'] = await attempt({ sql: 'select 1', database: 'postgres' });
+    console.log(JSON.stringify(seen));`;
   return evaluate(stack, service, '/app/packages/postgres', script);
 }
 
-async function evaluate(stack: Stack, service: ServiceName, folder: string, script: string): Promise<unknown> {
-  const output = await stack.compose([
-    'exec',
-    '-T',
-    '--workdir',
-    folder,
-    service,
-    'node',
-    '--input-type=module',
-    '--eval',
-    script,
-  ]);
+/** The same as ops_reader, in the container that people ask as that role. */
+export async function trySqlAsOpsReader(stack: Stack, statements: Record<string, string>): Promise<unknown> {
+  const lines = Object.entries(statements).map(([what, sql]) => `${sql} \\g /dev/null\n\\echo ${what}: :SQLSTATE`);
+  const input = ['set default_transaction_read_only = off;', ...lines].join('\n');
+  const output = await stack.compose(['run', '--rm', '-T', 'ops', '--quiet', '--tuples-only'], { input });
+  const seen = output.split('\n').flatMap((line) => /^(.+): (\w{5})$/.exec(line)?.slice(1, 3) ?? []);
+  return Object.fromEntries(
+    seen.flatMap((what, at) => (at % 2 === 0 ? [[what, seen[at + 1] === '00000' ? 'allowed' : seen[at + 1]]] : [])),
+  );
+}
+
+/** What a service may and may not do in the database, tried as that service. */
+export function tryForeignTables(stack: Stack, service: ServiceName): Promise<unknown> {
+  const schemaOf = (name: ServiceName) => name.replace('-', '_');
+  return trySql(stack, service, {
+    'its own schema': `select count(*) from ${schemaOf(service)}.outbox`,
+    "another's schema": `select count(*) from ${schemaOf(next(service))}.outbox`,
+    'reading the audit log': 'select count(*) from audit.entry',
+    'sealing it': 'insert into audit.block (number) values (1)',
+    'making a table': 'create table public.mine (id int)',
+  });
+}
+
+/** Runs a script inside the container of a service, with its mounts and its user; of one for people, in a new one. */
+async function evaluate(stack: Stack, service: string, folder: string, script: string): Promise<unknown> {
+  const node = ['--input-type=module', '--eval', script];
+  const output = await stack.compose(
+    onDemand.includes(service)
+      ? ['run', '--rm', '-T', '--workdir', folder, '--entrypoint', 'node', service, ...node]
+      : ['exec', '-T', '--workdir', folder, service, 'node', ...node],
+  );
   return JSON.parse(output) as unknown;
 }

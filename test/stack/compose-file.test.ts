@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { run } from './docker.ts';
-import { oneShots } from './stack.ts';
+import { onDemand, oneShots } from './stack.ts';
 
 // What `docker compose config` makes of the file: checked without starting anything.
 type Service = {
@@ -25,6 +25,8 @@ type Service = {
   volumes?: { type: string; source: string; target: string; read_only?: boolean }[];
   environment?: Record<string, string | null>;
   command?: string[];
+  entrypoint?: string[];
+  profiles?: string[];
   pull_policy?: string;
 };
 type Composed = {
@@ -43,8 +45,9 @@ async function compose(env: Record<string, string> = {}): Promise<Composed> {
 
 const production = await compose();
 const demo = await compose({ COMPOSE_PROFILES: 'demo' });
-const all = Object.entries(demo.services);
-const longRunning = all.filter(([name]) => !oneShots.includes(name));
+const everything = await compose({ COMPOSE_PROFILES: 'demo,cli' });
+const all = Object.entries(everything.services);
+const longRunning = all.filter(([name]) => ![...oneShots, ...onDemand].includes(name));
 const ours = ['adapter', 'agent-core', 'outbound-sender'];
 
 describe.each(all)('the container %s', (name, service) => {
@@ -114,6 +117,94 @@ describe.each(oneShots)('the one-shot %s', (name) => {
   });
 });
 
+describe.each(onDemand)('the container for people %s', (name) => {
+  it('runs when somebody runs it, waits for nothing and leaves nothing behind', () => {
+    const service = everything.services[name];
+    expect(service).toMatchObject({ profiles: ['cli'], restart: 'no' });
+    expect(service?.depends_on).toBeUndefined();
+    expect(Object.keys({ ...production.services, ...demo.services })).not.toContain(name);
+    for (const { read_only: readOnly } of service?.volumes ?? []) expect(readOnly).toBe(true);
+  });
+});
+
+describe('the audit log', () => {
+  const mountsOf = (volume: string) =>
+    all.flatMap(([name, { volumes }]) =>
+      (volumes ?? [])
+        .filter(({ source }) => source === volume)
+        .map(({ target, read_only: readOnly }) => `${name} ${target} ${readOnly ? 'ro' : 'rw'}`),
+    );
+
+  it('is sealed by a container that has its key, the database, and nothing else', () => {
+    const sealer = everything.services['audit-sealer'];
+    expect(sealer?.environment).toMatchObject({
+      SEAL_KEY_FILE: '/run/steward/secrets/audit-seal.key',
+      CHECKPOINT_FOLDER: '/var/lib/steward/checkpoints',
+    });
+    expect(Object.keys(sealer?.environment ?? {})).not.toContain('AMQP_URL_FILE');
+    expect(sealer?.volumes?.map(({ type, source }) => `${type} ${source}`)).toEqual([
+      'volume secrets-audit-sealer',
+      'volume audit-checkpoints',
+    ]);
+    expect(sealer?.command?.slice(0, 6)).toEqual(['audit-sealer', 'serve', '--host', '0.0.0.0', '--port', '8080']);
+    expect(sealer?.healthcheck?.test).toEqual(['CMD', 'audit-sealer', 'health', '--port', '8080']);
+    expect(Object.keys(sealer?.depends_on ?? {}).sort()).toEqual(['migrate', 'secrets']);
+  });
+
+  it('has its key in no other container but the one that hands out secrets', () => {
+    expect(mountsOf('secrets-audit-sealer')).toEqual([
+      'audit-sealer /run/steward/secrets ro',
+      'secrets /secrets/audit-sealer rw',
+    ]);
+  });
+
+  it('leaves its checkpoints where the sealer alone writes, and the command line reads', () => {
+    expect(mountsOf('audit-checkpoints')).toEqual([
+      'audit-sealer /var/lib/steward/checkpoints rw',
+      'cli /var/lib/steward/checkpoints ro',
+      'secrets /secrets/audit-checkpoints rw',
+    ]);
+  });
+});
+
+describe('what an operator edits', () => {
+  const boundTo = (composed: Composed, name: string) =>
+    Object.fromEntries(
+      (composed.services[name]?.volumes ?? [])
+        .filter(({ type }) => type === 'bind')
+        .map(({ source, target }) => [target, source.replace(/^.*\/(?=config|deploy|mine)/, '')]),
+    );
+
+  it('is mounted into agent-core: prompts, policies, skills, and tools with the configuration', () => {
+    expect(boundTo(everything, 'agent-core')).toEqual({
+      '/app/config': 'config',
+      '/app/policy': 'config/policy',
+      '/app/prompts': 'config/prompts',
+      '/app/skills': 'config/skills',
+    });
+    expect(everything.services['agent-core']?.environment).toMatchObject({
+      STEWARD_POLICY_DIR: '/app/policy',
+      STEWARD_PROMPTS_DIR: '/app/prompts',
+      STEWARD_SKILLS_DIR: '/app/skills',
+      STEWARD_TOOLS_DIR: '/app/config/tools',
+    });
+  });
+
+  it('reads the same policies and tools at the command line', () => {
+    expect(boundTo(everything, 'cli')).toEqual({ '/app/config': 'config', '/app/policy': 'config/policy' });
+    const { STEWARD_POLICY_DIR, STEWARD_TOOLS_DIR } = everything.services['agent-core']?.environment ?? {};
+    expect(everything.services['cli']?.environment).toMatchObject({ STEWARD_POLICY_DIR, STEWARD_TOOLS_DIR });
+  });
+
+  it('can lie elsewhere', async () => {
+    const elsewhere = await compose({ STEWARD_POLICY_DIR: './mine/policy', STEWARD_SKILLS_DIR: './mine/skills' });
+    expect(boundTo(elsewhere, 'agent-core')).toMatchObject({
+      '/app/policy': 'mine/policy',
+      '/app/skills': 'mine/skills',
+    });
+  });
+});
+
 describe('the services', () => {
   it.each(ours)('%s starts after the migrations and a healthy RabbitMQ, in the documented command form', (name) => {
     const service = demo.services[name];
@@ -127,8 +218,9 @@ describe('the services', () => {
     expect(service?.healthcheck?.test).toEqual(['CMD', name, 'health', '--port', '8080']);
   });
 
-  it('migrates only once Postgres is healthy', () => {
-    expect(demo.services['migrate']?.depends_on?.['postgres']?.condition).toBe('service_healthy');
+  it('migrates only once Postgres is healthy and has the roles of this version', () => {
+    expect(demo.services['roles']?.depends_on?.['postgres']?.condition).toBe('service_healthy');
+    expect(demo.services['migrate']?.depends_on?.['roles']?.condition).toBe('service_completed_successfully');
   });
 
   it('keep everything that must last in named volumes', () => {
@@ -136,6 +228,7 @@ describe('the services', () => {
       ['postgres', '/var/lib/postgresql/data', 'postgres-data'],
       ['rabbitmq', '/var/lib/rabbitmq', 'rabbitmq-data'],
       ['caddy', '/data', 'caddy-data'],
+      ['audit-sealer', '/var/lib/steward/checkpoints', 'audit-checkpoints'],
     ] as const) {
       expect(demo.services[service]?.volumes).toContainEqual(
         expect.objectContaining({ type: 'volume', source: volume, target }),
@@ -146,18 +239,22 @@ describe('the services', () => {
 });
 
 describe('the networks', () => {
-  const networksOf = (name: string) => Object.keys(demo.services[name]?.networks ?? {}).sort();
+  const networksOf = (name: string) => Object.keys(everything.services[name]?.networks ?? {}).sort();
 
   it('give each container only those it needs', () => {
     expect(Object.fromEntries(all.map(([name]) => [name, networksOf(name)]))).toEqual({
       secrets: [],
       'demo-world': [],
       postgres: ['backend'],
+      roles: ['backend'],
       rabbitmq: ['backend'],
       migrate: ['backend'],
       adapter: ['backend', 'edge', 'egress'],
       'agent-core': ['backend', 'egress'],
       'outbound-sender': ['backend', 'egress'],
+      'audit-sealer': ['backend'],
+      cli: ['backend'],
+      ops: ['backend'],
       caddy: ['edge'],
       simulator: ['edge', 'egress'],
       'demo-status': ['backend', 'edge'],
@@ -182,7 +279,7 @@ describe('the networks', () => {
 
 describe('the images', () => {
   it('are pinned, ours by STEWARD_VERSION', () => {
-    for (const { image } of Object.values(demo.services)) expect(image).toMatch(/:[\w.-]+$/);
+    for (const { image } of Object.values(everything.services)) expect(image).toMatch(/:[\w.-]+$/);
     expect(demo.services['adapter']?.image).toBe('steward:1.2.3');
     expect(Object.values(demo.services).map(({ image }) => image)).not.toContainEqual(
       expect.stringMatching(/:latest$/),
@@ -190,7 +287,7 @@ describe('the images', () => {
   });
 
   it('come from a mirror when a registry prefix is given, in the build too', async () => {
-    const mirrored = await compose({ COMPOSE_PROFILES: 'demo', STEWARD_REGISTRY: 'mirror.example/lib/' });
+    const mirrored = await compose({ COMPOSE_PROFILES: 'demo,cli', STEWARD_REGISTRY: 'mirror.example/lib/' });
     for (const { image } of Object.values(mirrored.services)) expect(image).toMatch(/^mirror\.example\/lib\//);
     const { build } = mirrored.services['secrets'] as { build?: { args?: Record<string, string> } };
     expect(build?.args?.['STEWARD_REGISTRY']).toBe('mirror.example/lib/');

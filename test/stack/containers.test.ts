@@ -1,6 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { deadQueueName, queues } from '@steward/contracts';
-import { readBroker, serviceNames, tryForeignBusWork, tryForeignTables } from './accounts.ts';
+import { waitUntil } from '@steward/testkit';
+import {
+  readBroker,
+  serviceNames,
+  tryForeignBusWork,
+  tryForeignTables,
+  trySql,
+  trySqlAsOpsReader,
+} from './accounts.ts';
 import { run, serviceOf } from './docker.ts';
 import { createStack, oneShots, type DemoCard, type Stack } from './stack.ts';
 
@@ -30,10 +38,10 @@ describe('the started stack', () => {
   }, 30_000);
 
   it(
-    'answers a signed message through the reverse proxy, and every service leaves its audit entry',
+    'answers a message and a tool call through the reverse proxy, and seals the audit entries that every service leaves',
     async () => {
       const lines = (await stack.smoke()).trim().split('\n');
-      expect(lines).toHaveLength(6);
+      expect(lines).toHaveLength(10);
       for (const line of lines) expect(line).toMatch(/^ok {3}/);
     },
     2 * minutes,
@@ -47,7 +55,7 @@ describe('the started stack', () => {
         ),
       ),
     );
-    expect(statuses).toEqual([200, 200, 200, 404, 200, 200, 200, 404, 200, 200, 200, 404]);
+    expect(statuses).toEqual(Array.from({ length: 4 }, () => [200, 200, 200, 404]).flat());
   });
 
   it('refuses a body over 256 KiB before the adapter sees it', async () => {
@@ -155,10 +163,133 @@ describe('the accounts of the services', () => {
         'its own schema': 'allowed',
         "another's schema": '42501',
         'reading the audit log': '42501',
+        'sealing it': '42501',
         'making a table': '42501',
         'another database': '42501',
       });
     },
     60_000,
   );
+
+  it('let the sealer read and seal the audit log, and nothing else', async () => {
+    const seen = await trySql(stack, 'audit-sealer', {
+      'reading entries': 'select count(*) from audit.entry',
+      'reading blocks': 'select count(*) from audit.block',
+      'reading what is personal': 'select count(*) from audit.detail',
+      'changing an entry': "update audit.entry set outcome = 'x'",
+      'removing a block': 'delete from audit.block',
+      "agent-core's tables": 'select count(*) from agent_core.tool_call',
+      "the adapter's tables": 'select count(*) from adapter.inbound_event',
+      'making a table': 'create table public.mine (id int)',
+    });
+    const expected = { 'reading entries': 'allowed', 'reading blocks': 'allowed' };
+    expect(seen).toEqual({ ...toRefusals(seen), ...expected });
+  }, 60_000);
+
+  it('let the operator look and ask, and write nothing else', async () => {
+    const seen = await trySql(stack, 'cli', {
+      'reading entries': 'select count(*) from audit.entry',
+      'reading approvals': 'select count(*) from agent_core.approval_request',
+      'writing an entry':
+        "insert into audit.entry (id, service, kind, outcome) values (gen_random_uuid(), 'x', 'x', 'x')",
+      'changing an entry': "update audit.entry set outcome = 'x'",
+      'removing what is personal': 'delete from audit.detail',
+      'voting past the gate': 'insert into agent_core.approval_vote (request_id) values (gen_random_uuid())',
+      'answering its own question': "update agent_core.operator_request set answer = '{}'",
+      'unfreezing past the gate': 'delete from agent_core.freeze',
+      'making a table': 'create table public.mine (id int)',
+    });
+    const expected = { 'reading entries': 'allowed', 'reading approvals': 'allowed' };
+    expect(seen).toEqual({ ...toRefusals(seen), ...expected });
+  }, 60_000);
+
+  it('let ops_reader see the views of schema ops, and nothing else', async () => {
+    const seen = await trySqlAsOpsReader(stack, {
+      'a view': 'select * from recent limit 1',
+      'a trace': "select * from trace('00000000-0000-7000-8000-000000000000')",
+      entries: 'select count(*) from audit.entry',
+      'tool calls': 'select count(*) from agent_core.tool_call',
+      'inbound events': 'select count(*) from adapter.inbound_event',
+      'a room of another': "select * from ops.room_entries('r', 'c', now(), 1)",
+      'making a table': 'create table public.mine (id int)',
+    });
+    expect(seen).toEqual({ ...toRefusals(seen), 'a view': 'allowed', 'a trace': 'allowed' });
+    expect(Object.keys(seen as object)).toHaveLength(7);
+  }, 60_000);
 });
+
+describe('the key that seals the audit log', () => {
+  it('is in the sealer alone, where nobody else can read it', async () => {
+    const script = "find / -path /proc -prune -o -name 'audit-seal.*' -printf '%m %u %p' 2>/dev/null; true";
+    const places = await Promise.all(
+      (await stack.services()).map(async (container) => [
+        serviceOf(container),
+        (await run('docker', ['exec', container.Id, 'sh', '-c', script])).trim(),
+      ]),
+    );
+    expect(places.filter(([, found]) => found !== '')).toEqual([
+      ['audit-sealer', expect.stringMatching(/^400 \S+ \/run\/steward\/secrets\/audit-seal\.key$/)],
+    ]);
+  }, 60_000);
+
+  it('is known to the command line by its public half', async () => {
+    const cat = (file: string) => stack.compose(['run', '--rm', '-T', '--entrypoint', 'cat', 'cli', file]);
+    await expect(cat('/run/steward/secrets/audit-seal.pub')).resolves.toMatch(/^-----BEGIN PUBLIC KEY-----\n/);
+    await expect(cat('/run/steward/secrets/audit-seal.key')).rejects.toThrow(/No such file/);
+    await expect(cat('/var/lib/steward/checkpoints/audit-checkpoints.txt')).resolves.toMatch(/^steward-checkpoint v1 /);
+  }, 60_000);
+
+  it('seals what verifies, with a checkpoint as witness', async () => {
+    const file = '/var/lib/steward/checkpoints/audit-checkpoints.txt';
+    const verify = ['run', '--rm', '-T', 'cli', 'audit', 'verify', '--json', '--checkpoint', file];
+    const report = JSON.parse(await stack.compose(verify)) as { exitCode: number };
+    expect(report.exitCode).toBe(0);
+  }, 60_000);
+});
+
+describe('a tool that changes something', () => {
+  it('asks, lets nobody approve for themselves, and runs once when somebody else has approved', async () => {
+    const conversation = createTalk(card);
+    const asked = await conversation.ask({ staffId: 'demo-han', text: '/run restart_service service=payments' });
+    const code = /\/approve (\w{4})/.exec(asked)?.[1] ?? '';
+    await conversation.ask({ staffId: 'demo-han', text: `/approve ${code}` });
+    expect(await conversation.effects()).toEqual([]);
+    await conversation.ask({ staffId: 'demo-zhao', text: `/approve ${code} fine` });
+    await waitUntil(async () => (await conversation.effects()).length > 0 || null, {
+      timeoutMs: 30_000,
+      what: 'the restart to happen',
+    });
+    await conversation.ask({ staffId: 'demo-zhao', text: `/approve ${code} again` });
+    expect(await conversation.effects()).toEqual([{ verb: 'restart', service: 'payments' }]);
+    const story = await stack.compose(['run', '--rm', '-T', 'cli', 'audit', 'why', code]);
+    expect(story).toContain('restart_service');
+  }, 120_000);
+});
+
+/** Talks with the robot of the first room through the simulator. */
+function createTalk({ simulatorUrl, rooms: [room], robots: [robot] }: DemoCard) {
+  const control = async (verb: string, body?: object): Promise<unknown> => {
+    const json = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+    return (await fetch(`${simulatorUrl}/control/${verb}`, body === undefined ? {} : json)).json();
+  };
+  const read = async (query: string) =>
+    ((await control(`messages?${query}`)) as { messages: { n: number; text: string }[] }).messages;
+  return {
+    /** The first thing that the robot says in that room afterwards. */
+    async ask(said: { staffId: string; text: string }): Promise<string> {
+      const since = (await read('')).at(-1)?.n ?? 0;
+      await control('say', { robot: robot?.name, room: room?.id, ...said });
+      const place = `since=${since}&conversationId=${encodeURIComponent(room?.id ?? '')}&from=robot&wait=20000`;
+      return (await read(place))[0]?.text ?? '';
+    },
+    async effects() {
+      const { effects } = (await control('effects')) as { effects: { verb: string; service: string }[] };
+      return effects.map(({ verb, service }) => ({ verb, service }));
+    },
+  };
+}
+
+/** What was tried, as if all of it had been refused for want of privileges. */
+function toRefusals(seen: unknown): Record<string, string> {
+  return Object.fromEntries(Object.keys(seen as object).map((what) => [what, '42501']));
+}

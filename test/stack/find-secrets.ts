@@ -52,5 +52,6 @@ async function readPlaces(stack: Stack): Promise<Record<string, string>> {
     places[`inspection of ${image}`] = await run('docker', ['image', 'inspect', image]);
   }
   places['audit log'] = await stack.sql('select * from audit.entry');
+  places['personal text of the audit log'] = `detail ${await stack.sql('select body from audit.detail')}`;
   return places;
 }

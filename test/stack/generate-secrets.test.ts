@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { createPrivateKey, sign, verify, createPublicKey } from 'node:crypto';
 import {
   cpSync,
   existsSync,
@@ -64,10 +65,28 @@ describe('deploy/secrets/generate', () => {
 
   it('makes values that are long, different, and fit to stand in a URL', async () => {
     await generate();
-    const { 'reply.key': key = '', ...others } = readAll();
+    const { 'reply.key': key = '', 'audit-seal.key': _, ...others } = readAll();
     expect(key).toMatch(/^k\d{8}:[A-Za-z0-9+/]{43}=\n$/);
     for (const value of Object.values(others)) expect(value).toMatch(/^[0-9a-f]{43,64}$/);
     expect(new Set(Object.values(others)).size).toBe(Object.keys(others).length);
+  });
+
+  it('makes a key that signs, another one each time', async () => {
+    const signWith = (pem: string) => {
+      const key = createPrivateKey(pem);
+      expect(key.asymmetricKeyType).toBe('ed25519');
+      expect(verify(null, Buffer.from('block'), createPublicKey(key), sign(null, Buffer.from('block'), key))).toBe(
+        true,
+      );
+    };
+    await generate();
+    const first = readAll()['audit-seal.key'] ?? '';
+    signWith(first);
+    expect(first).toMatch(/^-----BEGIN PRIVATE KEY-----\n[A-Za-z0-9+/]{64}\n-----END PRIVATE KEY-----\n$/);
+    rmSync(secret('audit-seal.key'));
+    await generate();
+    signWith(readAll()['audit-seal.key'] ?? '');
+    expect(readAll()['audit-seal.key']).not.toBe(first);
   });
 
   it('never overwrites, however often it runs', async () => {
@@ -90,12 +109,13 @@ describe('deploy/secrets/generate', () => {
 
   it('names the secrets that only the operator has, and makes none up', async () => {
     const named =
-      'robots:\n  - { code: a, appSecretFile: ops.app-secret, events: { tokenFile: x, aesKeyFile: "y" } } # zFile: z\n';
+      'robots:\n  - { code: a, appSecretFile: ops.app-secret, events: { tokenFile: x, aesKeyFile: "y" } } # zFile: z\n' +
+      'tools: { secrets: [{ name: t, file: deployer.token, environments: [test] }] }\n';
     writeFileSync(path.join(folder, 'config/steward.yaml'), named);
     const first = await generate();
-    expect(first).toMatchObject({ code: 1, output: expect.stringContaining('ops.app-secret x y\n') });
+    expect(first).toMatchObject({ code: 1, output: expect.stringContaining('ops.app-secret x y deployer.token\n') });
     expect(existsSync(path.join(folder, '.env'))).toBe(false);
-    for (const name of ['ops.app-secret', 'x', 'y']) writeFileSync(secret(name), 'real');
+    for (const name of ['ops.app-secret', 'x', 'y', 'deployer.token']) writeFileSync(secret(name), 'real');
     expect((await generate()).code).toBe(0);
   });
 

@@ -126,6 +126,7 @@ describe('under load', () => {
         'adapter',
         'agent-core',
         'outbound-sender',
+        'audit-sealer',
         'rabbitmq',
         'postgres',
       ]);

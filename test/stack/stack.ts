@@ -9,7 +9,7 @@ import { inspectContainers, run, serviceOf, type Container } from './docker.ts';
 export type DemoCard = {
   adapterUrl: string;
   simulatorUrl: string;
-  services: Record<'adapter' | 'agentCore' | 'outboundSender', string>;
+  services: Record<'adapter' | 'agentCore' | 'outboundSender' | 'auditSealer', string>;
   robots: { name: string; callbackPath: string }[];
   rooms: { id: string; robot: string }[];
   people: { staffId: string }[];
@@ -20,7 +20,9 @@ export type Stack = Awaited<ReturnType<typeof createStack>>;
 const upLimitMs = 10 * 60_000;
 
 /** Containers that do their work once and end. */
-export const oneShots = ['secrets', 'migrate', 'demo-world'];
+export const oneShots = ['secrets', 'roles', 'migrate', 'demo-world'];
+/** Containers that a person starts for one command; `up` starts none of them. */
+export const onDemand = ['cli', 'ops'];
 
 /**
  * The real compose stack with the demo profile, under a project name, ports, secrets and data of its own, so that it

@@ -16,18 +16,20 @@ try {
   const demo = await startDemo({
     folder,
     configPath: path.join(root, 'deploy/demo-stack/steward.yaml'),
-    promptsDir: path.join(root, 'config/prompts'),
-    ports: { adapter: 8080, agentCore: 8081, outboundSender: 8082, simulator: 8090 },
+    settingsDir: path.join(root, 'config'),
+    toolsDir: path.join(root, 'deploy/demo-stack/tools'),
+    ports: { adapter: 8080, agentCore: 8081, outboundSender: 8082, auditSealer: 8083, simulator: 8090 },
     writeLog: (line) => void logFile.write(line.endsWith('\n') ? line : `${line}\n`),
   });
   print(
-    `Steward is up after ${((performance.now() - startedAt) / 1_000).toFixed(1)} s: three services in one process, DingTalk played by a simulator.`,
+    `Steward is up after ${((performance.now() - startedAt) / 1_000).toFixed(1)} s: all services in one process, DingTalk played by a simulator.`,
   );
   const unanswered = await play(demo, print);
   print(`
 ${unanswered === 0 ? 'Every message was answered.' : `${unanswered} messages were NOT answered: see ${path.join(folder, 'steward.log')}`}
 
-  say something     make say TEXT="/help"          (another terminal)
+  say something     make say TEXT="/tools"         (another terminal)
+  operate           bin/steward approvals list · bin/steward audit verify · bin/steward --help
   the log           ${path.relative(process.cwd(), path.join(folder, 'steward.log'))}
   for programs      ${path.relative(process.cwd(), path.join(folder, 'demo.json'))}
   health            curl ${demo.card.adapterUrl}/readyz

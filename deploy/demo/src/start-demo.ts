@@ -4,10 +4,12 @@ import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { startAdapter, type AdapterTables } from '@steward/adapter';
 import { startAgentCore, type AgentTables } from '@steward/agent-core';
+import { generateSealKey, publicKeyPemOf } from '@steward/audit';
+import { startAuditSealer, type SealerTables } from '@steward/audit-sealer';
 import { createInProcessBus } from '@steward/bus';
 import { createSimulator, type Simulator } from '@steward/dingtalk-simulator';
 import { startOutboundSender, type SenderTables } from '@steward/outbound-sender';
-import { createEmbedded, migrate } from '@steward/postgres';
+import { createEmbedded, migrate, serveOperatorSocket } from '@steward/postgres';
 import { AppError, createLogger, loadStewardConfig, parseSealKeys, type StewardConfig } from '@steward/service-kit';
 import { buildDemoCard, buildDemoWorld } from '@steward/stack-setup';
 import { lockFolder } from './lock-folder.ts';
@@ -15,6 +17,8 @@ import { lockFolder } from './lock-folder.ts';
 export type Demo = {
   card: ReturnType<typeof buildDemoCard>;
   simulator: Simulator;
+  folder: string;
+  timeZone: string;
   stop(): Promise<void>;
 };
 
@@ -22,9 +26,11 @@ export type DemoOptions = {
   /** Where the database, the secrets and demo.json live. */
   folder: string;
   configPath: string;
-  promptsDir: string;
+  /** Prompts, policies and skills as they are shipped. */
+  settingsDir: string;
+  toolsDir: string;
   /** 0 takes any free port. */
-  ports: { adapter: number; agentCore: number; outboundSender: number; simulator: number };
+  ports: { adapter: number; agentCore: number; outboundSender: number; auditSealer: number; simulator: number };
   writeLog: (line: string) => void;
 };
 
@@ -34,7 +40,7 @@ export type DemoOptions = {
  * Rejects with DEMO_RUNNING when another process has the folder: two would corrupt it.
  */
 export async function startDemo(o: DemoOptions): Promise<Demo> {
-  mkdirSync(path.join(o.folder, 'secrets'), { recursive: true, mode: 0o700 });
+  for (const name of ['secrets', 'checkpoints']) mkdirSync(path.join(o.folder, name), { recursive: true, mode: 0o700 });
   const unlock = lockFolder(o.folder);
   const closers: (() => Promise<unknown>)[] = [() => Promise.resolve(unlock())];
   const stop = async () => {
@@ -90,10 +96,25 @@ async function startParts(
     flags: flags(o.ports.outboundSender),
   });
   closers.push(() => outboundSender.stop());
+  // The log is sealed before anything is judged: a destructive call counts only on a record that stands up.
+  const sealKey = readOrMakeSecret(secretsDir, 'audit-seal.key', () => generateSealKey().privateKeyPem.trim());
+  writeFileSync(path.join(o.folder, 'audit-seal.pub'), publicKeyPemOf(sealKey));
+  const auditSealer = await startAuditSealer({
+    sealKey,
+    checkpointFolder: path.join(o.folder, 'checkpoints'),
+    version,
+    log: logOf('audit-sealer'),
+    database: embedded.database<SealerTables>({ schema: 'audit', role: 'steward_sealer' }),
+    flags: flags(o.ports.auditSealer),
+  });
+  closers.push(() => auditSealer.stop());
   const agentCore = await startAgentCore({
     config,
     secretsDir,
-    promptsDir: o.promptsDir,
+    promptsDir: path.join(o.settingsDir, 'prompts'),
+    policyDir: path.join(o.settingsDir, 'policy'),
+    skillsDir: path.join(o.settingsDir, 'skills'),
+    toolsDir: o.toolsDir,
     version,
     connectBus,
     log: logOf('agent-core'),
@@ -116,13 +137,26 @@ async function startParts(
   });
   closers.push(() => adapter.stop());
 
+  const operatorSocket = await serveOperatorSocket({
+    embedded,
+    socketPath: path.join(o.folder, 'steward.sock'),
+    role: 'steward_operator',
+    log: logOf('operator'),
+  });
+  closers.push(() => operatorSocket.close());
+
   simulator.control.setWorld({ apps: buildDemoWorld({ config, find, callbackUrl: adapter.url }).apps });
   await untilReady(adapter.url);
-  const services = { adapter: adapter.url, agentCore: agentCore.url, outboundSender: outboundSender.url };
+  const services = {
+    adapter: adapter.url,
+    agentCore: agentCore.url,
+    outboundSender: outboundSender.url,
+    auditSealer: auditSealer.url,
+  };
   const urls = { adapterUrl: adapter.url, simulatorUrl: simulator.url, services };
   const card = buildDemoCard({ config, find, mode: 'embedded', urls });
   writeFileSync(path.join(o.folder, 'demo.json'), `${JSON.stringify(card, null, 2)}\n`, { mode: 0o600 });
-  return { card, simulator, stop };
+  return { card, simulator, folder: o.folder, timeZone: config.timeZone, stop };
 }
 
 /** Waits until the Stream socket is open too: what is said before would find no door. */
@@ -139,7 +173,15 @@ async function untilReady(url: string): Promise<void> {
 }
 
 function pointAtSimulator(config: StewardConfig, url: string): StewardConfig {
-  return { ...config, dingtalk: { apiUrl: url, oapiUrl: url, sessionWebhookHosts: [new URL(url).host] } };
+  const { host } = new URL(url);
+  return {
+    ...config,
+    dingtalk: { apiUrl: url, oapiUrl: url, sessionWebhookHosts: [host] },
+    tools: {
+      ...config.tools,
+      hosts: config.tools.hosts.map((tool) => (tool.name === 'systems' ? { ...tool, host } : tool)),
+    },
+  };
 }
 
 function readOrMakeSecret(folder: string, name: string, make = () => randomBytes(24).toString('hex')): string {

@@ -1,6 +1,12 @@
 import { z } from 'zod';
 import { cardClickedSchema, inboundMissingSchema, inboundReceivedSchema, inboundSettledSchema } from './inbound.ts';
-import { outboundRecordedSchema, outboundRequestedSchema, outboundSettledSchema } from './outbound.ts';
+import {
+  outboundRecordedSchema,
+  outboundRequestedSchema,
+  outboundRequestedV2Schema,
+  outboundSettledSchema,
+} from './outbound.ts';
+import { personChangedSchema, personFoundSchema, personRequestedSchema } from './person.ts';
 
 /** Every bus message there is. The `type` is also its routing key. */
 export const busMessageSchema = z.discriminatedUnion('type', [
@@ -8,9 +14,13 @@ export const busMessageSchema = z.discriminatedUnion('type', [
   cardClickedSchema,
   inboundSettledSchema,
   inboundMissingSchema,
+  personChangedSchema,
   outboundRequestedSchema,
+  outboundRequestedV2Schema,
   outboundRecordedSchema,
   outboundSettledSchema,
+  personRequestedSchema,
+  personFoundSchema,
 ]);
 export type BusMessage = z.infer<typeof busMessageSchema>;
 export type BusMessageType = BusMessage['type'];

@@ -55,6 +55,39 @@ export const outboundRequestedSchema = z.object({
 });
 export type OutboundRequested = z.infer<typeof outboundRequestedSchema>;
 
+/** The id of an interactive card, ours for its whole life: at most 64 characters fit every limit the platform documents. */
+export const outTrackIdSchema = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
+/** Values of a card's variables: the platform takes strings alone, a name of 100 bytes and a value of 1 KiB. */
+const cardParamsSchema = z.record(z.string().min(1).max(100), z.string().max(4_000));
+
+/** What version 2 can ask for besides words: a card, new values on a card, and taking back what was sent. */
+export const outboundContentV2Schema = z.discriminatedUnion('kind', [
+  ...outboundContentSchema.options,
+  z.object({
+    kind: z.literal('card'),
+    outTrackId: outTrackIdSchema,
+    templateId: z.string().min(1).max(200),
+    params: cardParamsSchema,
+    /** What the list of chats shows for it. */
+    lastText: z.string().min(1).max(200),
+  }),
+  z.object({ kind: z.literal('card_update'), outTrackId: outTrackIdSchema, params: cardParamsSchema }),
+  /** Takes back every part of an outbound message that the platform accepted; it keeps the handles for 24 h. */
+  z.object({ kind: z.literal('recall'), outboundMessageId: z.uuid() }),
+]);
+export type OutboundContentV2 = z.infer<typeof outboundContentV2Schema>;
+
+/**
+ * agent-core → outbound-sender: the same as version 1, with more kinds of content. A card, its updates and a recall go to
+ * a `group` or `person` target: they need the robot, and no reply address can carry them.
+ */
+export const outboundRequestedV2Schema = z.object({
+  ...outboundRequestedSchema.shape,
+  type: z.literal('outbound.requested.v2'),
+  body: outboundRequestedSchema.shape.body.extend({ content: outboundContentV2Schema }),
+});
+export type OutboundRequestedV2 = z.infer<typeof outboundRequestedV2Schema>;
+
 /** outbound-sender → agent-core: the receipt. The request stands in the delivery ledger. */
 export const outboundRecordedSchema = z.object({
   type: z.literal('outbound.recorded.v1'),

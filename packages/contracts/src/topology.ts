@@ -19,9 +19,21 @@ export type QueueSpec = { name: string; consumer: ServiceName; types: readonly B
 
 export const queues = [
   { name: 'adapter.receipts.v1', consumer: 'adapter', types: ['inbound.settled.v1', 'inbound.missing.v1'] },
-  { name: 'agent-core.inbound.v1', consumer: 'agent-core', types: ['inbound.received.v1', 'card.clicked.v1'] },
-  { name: 'agent-core.outbound.v1', consumer: 'agent-core', types: ['outbound.recorded.v1', 'outbound.settled.v1'] },
-  { name: 'outbound-sender.requests.v1', consumer: 'outbound-sender', types: ['outbound.requested.v1'] },
+  {
+    name: 'agent-core.inbound.v1',
+    consumer: 'agent-core',
+    types: ['inbound.received.v1', 'card.clicked.v1', 'person.changed.v1'],
+  },
+  {
+    name: 'agent-core.outbound.v1',
+    consumer: 'agent-core',
+    types: ['outbound.recorded.v1', 'outbound.settled.v1', 'person.found.v1'],
+  },
+  {
+    name: 'outbound-sender.requests.v1',
+    consumer: 'outbound-sender',
+    types: ['outbound.requested.v1', 'outbound.requested.v2', 'person.requested.v1'],
+  },
 ] as const satisfies readonly QueueSpec[];
 
 export type QueueName = (typeof queues)[number]['name'];
@@ -33,11 +45,15 @@ export const deadQueueName = (queue: QueueName): string => `${queue}.dead`;
 export const publishers: Record<BusMessageType, ServiceName> = {
   'inbound.received.v1': 'adapter',
   'card.clicked.v1': 'adapter',
+  'person.changed.v1': 'adapter',
   'inbound.settled.v1': 'agent-core',
   'inbound.missing.v1': 'agent-core',
   'outbound.requested.v1': 'agent-core',
+  'outbound.requested.v2': 'agent-core',
+  'person.requested.v1': 'agent-core',
   'outbound.recorded.v1': 'outbound-sender',
   'outbound.settled.v1': 'outbound-sender',
+  'person.found.v1': 'outbound-sender',
 };
 
 /**
@@ -47,9 +63,13 @@ export const publishers: Record<BusMessageType, ServiceName> = {
 export const receiptOf: Record<BusMessageType, BusMessageType | null> = {
   'inbound.received.v1': 'inbound.settled.v1',
   'card.clicked.v1': 'inbound.settled.v1',
+  'person.changed.v1': 'inbound.settled.v1',
   'outbound.requested.v1': 'outbound.settled.v1',
+  'outbound.requested.v2': 'outbound.settled.v1',
+  'person.requested.v1': 'person.found.v1',
   'inbound.settled.v1': null,
   'inbound.missing.v1': null,
   'outbound.recorded.v1': null,
   'outbound.settled.v1': null,
+  'person.found.v1': null,
 };

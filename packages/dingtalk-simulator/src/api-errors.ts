@@ -71,6 +71,21 @@ const fixtures = {
   'auth.error': { status: 400, text: '%s' },
   'illegal.receivers': { status: 400, text: '%s' },
   'receivers.exceed': { status: 400, text: '%s' },
+  // Section 7.1, "Errors 400 param.*"; section 7.2 for the last; section 6.2 for the length.
+  'param.outTrackIdEmpty': { status: 400, text: '%s' },
+  'param.openSpaceIdInvalid': { status: 400, text: '%s' },
+  'param.openDeliverModelEmpty': { status: 400, text: '%s' },
+  'param.cardTemplateIdEmpty': { status: 400, text: '%s' },
+  'param.templateNotExist': { status: 400, text: '%s' },
+  'param.templateUnpublished': { status: 400, text: '%s' },
+  'param.cardAlreadyExist': { status: 400, text: '%s' },
+  'param.userIdNotExist': { status: 400, text: '%s' },
+  'param.contentUnsafe': { status: 400, text: '%s' },
+  'param.cardNotExist': { status: 400, text: '%s' },
+  'outTrackId.outOfLimit': { status: 400, text: '%s' },
+  // No source names the codes of these two: a variable that is no text, a space model without supportForward.
+  'param.cardParamInvalid': { status: 400, text: '%s' },
+  'param.supportForwardEmpty': { status: 400, text: '%s' },
   // Section 6.4, row 500, class R.
   'system.error': { status: 500, text: '%s' },
   'system.busy': { status: 500, text: '%s' },

@@ -15,11 +15,11 @@ describe('the API surface', () => {
   const robotSend = (): ReturnType<typeof call> => call(`${simulator.url}${send}?access_token=plain`, 'POST', text);
 
   it('answers 501 for a path it does not know, and keeps it on record', async () => {
-    const answer = await call(`${simulator.url}/v1.0/card/instances`, 'POST', { outTrackId: 'a' });
+    const answer = await call(`${simulator.url}/v1.0/card/streaming`, 'PUT', { outTrackId: 'a' });
     expect(answer).toMatchObject({ status: 501, body: { code: 'simulator.unsupported' } });
     expect((await call(`${simulator.url}/v1.0/oauth2/accessToken`, 'GET')).status).toBe(501);
     expect(await simulator.control.calls({ outcome: 'unsupported' })).toMatchObject([
-      { method: 'POST', path: '/v1.0/card/instances', body: { outTrackId: 'a' }, status: 501 },
+      { method: 'PUT', path: '/v1.0/card/streaming', body: { outTrackId: 'a' }, status: 501 },
       { method: 'GET', path: '/v1.0/oauth2/accessToken' },
     ]);
   });

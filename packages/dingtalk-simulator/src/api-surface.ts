@@ -1,8 +1,11 @@
 import { apiError, findApiFixture, ipBanned } from './api-errors.ts';
+import { createCardRoutes } from './card-api.ts';
+import { createDirectoryRoutes } from './directory-api.ts';
 import { createGatewayRoutes } from './gateway.ts';
 import { createOauthRoutes } from './oauth.ts';
 import { findOapiFixture } from './oapi-errors.ts';
 import type { CallRecord } from './records.ts';
+import { createRecallRoutes } from './recall-api.ts';
 import type { ApiRequest, ApiRoute, Reply } from './reply.ts';
 import { createRobotRoutes } from './robot-api.ts';
 import { takeScripted } from './simulation.ts';
@@ -21,6 +24,9 @@ export function createApiSurface(simulation: Simulation): ApiSurface {
     ...createGatewayRoutes(simulation),
     ...createRobotRoutes(simulation),
     ...createWebhookRoutes(simulation),
+    ...createCardRoutes(simulation),
+    ...createRecallRoutes(simulation),
+    ...createDirectoryRoutes(simulation),
   };
   const find = ({ method, path }: ApiRequest): ApiRoute | undefined =>
     [`${method} ${path}`, `ANY ${path}`].flatMap((name) => (Object.hasOwn(routes, name) ? [routes[name]] : []))[0];
@@ -54,7 +60,8 @@ function findScripted(s: Simulation, { path }: ApiRequest): Reply | undefined {
   return script && (findApiFixture(script.reply) ?? findOapiFixture(script.reply) ?? apiError('system.error'));
 }
 
-function recordCall(s: Simulation, request: ApiRequest, { status, outcome, sent }: Reply): CallRecord {
+/** Puts a call and its answer on record. */
+export function recordCall(s: Simulation, request: ApiRequest, { status, outcome, sent }: Reply): CallRecord {
   if (outcome === 'unsupported') s.log.warn('call.unsupported', { method: request.method, path: request.path });
   return s.calls.add({
     ...{ at: s.now(), method: request.method, path: request.path, query: Object.fromEntries(request.query) },

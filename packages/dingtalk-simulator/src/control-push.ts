@@ -1,4 +1,6 @@
 import { clickSchema, eventSchema, saySchema } from './control-requests.ts';
+import { applyAnswer } from './card-store.ts';
+import { findClicked, viaOf } from './control-cards.ts';
 import { ControlError, requireAnyApp } from './control-errors.ts';
 import type { SimulatorControl } from './control.ts';
 import type { HttpPusher } from './http-push.ts';
@@ -57,16 +59,19 @@ export function createPushVerbs(parts: Parts): Pick<SimulatorControl, 'say' | 'c
     },
     click: async (o) => {
       const click = clickSchema.parse(o);
-      const app = findClickedApp(s, click.robot);
-      const payload = buildCardPayload({ ...click, corpId: click.corpId ?? s.world.corpId, spaceId: click.room });
-      const push = open(
-        'card',
-        app,
-        click.outTrackId,
-        choose(click.via, app, cardTopic, app.callback?.cardUrl),
-        payload,
-      );
-      const delivered = await courses.run(push, planCardPush(parts, app, push), click.times);
+      const { app, card, spaceId, route } = findClicked(s, click);
+      const payload = buildCardPayload({ ...click, corpId: click.corpId ?? s.world.corpId, spaceId });
+      const url = route?.url ?? app.callback?.cardUrl;
+      const via = click.via === 'auto' && card ? viaOf(card) : choose(click.via, app, cardTopic, url);
+      const push = open('card', app, click.outTrackId, via, payload);
+      // A card without a callback type calls back nobody (reference section 7.1).
+      if (card?.callbackType === '') {
+        push.outcome = 'failed';
+        return { delivered: [{ via, outcome: 'no-door' }], answer: null };
+      }
+      const delivered = await courses.run(push, planCardPush(parts, app, push, route), click.times);
+      const answered = push.attempts.find(({ outcome }) => outcome === 'acked')?.answer;
+      if (card && answered !== undefined) applyAnswer(s, card, click.staffId, answered);
       return { delivered, answer: push.attempts[0]?.answer ?? null };
     },
     event: async (o) => {
@@ -118,13 +123,6 @@ function recordSaying(s: Simulation, { room, person, conversationId, text, msgId
     ...{ from: { kind: 'person', id: person.staffId }, via: 'chat', msgtype: 'text' },
     ...{ text, content: { content: text }, mentions: [], msgId },
   });
-}
-
-function findClickedApp(s: Simulation, robot: string | undefined): SimulatorApp {
-  if (robot !== undefined) return requireAnyApp(s.world, robot);
-  const [only, ...others] = s.world.apps;
-  if (only === undefined || others.length > 0) throw new ControlError('say which robot the card belongs to');
-  return only;
 }
 
 /** Flat: PascalCase meta fields beside the business fields (reference section 3.3). */

@@ -26,6 +26,10 @@ export const saySchema = z
   })
   .refine((say) => say.room !== undefined || say.staffId !== undefined, 'needs a room or a staffId');
 
+/**
+ * A person presses a button of a card. The card must exist and the person must see it, unless the click is `forged`: made
+ * up by somebody who is not the platform, or by one who was sent the card.
+ */
 export const clickSchema = z.strictObject({
   outTrackId: z.string().min(1),
   staffId: z.string().min(1),
@@ -36,6 +40,7 @@ export const clickSchema = z.strictObject({
   /** The conversation the card stands in. */
   room: z.string().optional(),
   corpId: z.string().optional(),
+  forged: z.boolean().default(false),
   via,
   times,
 });
@@ -75,6 +80,29 @@ export const sentSchema = z.strictObject({
   kind: z.enum(['robot', 'card', 'event']).optional(),
   key: z.string().optional(),
   outcome: z.enum(['pending', 'acked', 'failed', 'dropped']).optional(),
+  wait: waitMs,
+  count: z.coerce.number().int().min(1).default(1),
+});
+
+export const cardsSchema = z.strictObject({
+  outTrackId: z.string().optional(),
+  conversationId: z.string().optional(),
+  /** Cards that this person sees. */
+  staffId: z.string().optional(),
+});
+
+export const cardVersionsSchema = z.strictObject({
+  since,
+  outTrackId: z.string().optional(),
+  cause: z.enum(['created', 'updated', 'answer']).optional(),
+  wait: waitMs,
+  count: z.coerce.number().int().min(1).default(1),
+});
+
+export const effectsSchema = z.strictObject({
+  since,
+  service: z.string().optional(),
+  verb: z.enum(['restart', 'scale', 'delete']).optional(),
   wait: waitMs,
   count: z.coerce.number().int().min(1).default(1),
 });

@@ -33,6 +33,12 @@ async function runVerb(control: SimulatorControl, request: ApiRequest): Promise<
       return { body: { messages: await control.messages(query) } };
     case 'GET sent':
       return { body: { sent: await control.sent(query) } };
+    case 'GET cards':
+      return { body: { cards: control.cards(query) } };
+    case 'GET card-versions':
+      return { body: { versions: await control.cardVersions(query) } };
+    case 'GET effects':
+      return { body: { effects: await control.effects(query) } };
     case 'POST say':
       return { body: await control.say(body) };
     case 'POST click':

@@ -53,6 +53,7 @@ describe('the control API', () => {
       outTrackId: 'apr-1',
       staffId: 'li',
       actionIds: ['ok'],
+      forged: true,
     });
     expect(click.body).toMatchObject({ delivered: [{ via: 'stream', outcome: 'acked' }], answer: { response: null } });
     const event = await control('POST', 'event', {
@@ -101,7 +102,7 @@ describe('the control API', () => {
     ['POST', 'say', { robot: 'nope', staffId: 'li' }, 'no app or robot nope'],
     ['POST', 'say', { robot: 'ops', staffId: 'nobody' }, 'nobody has staffId nobody'],
     ['POST', 'say', { robot: 'ops', room: 'other-room' }, 'ops is not in room other-room'],
-    ['POST', 'click', { outTrackId: 'a', staffId: 'li' }, 'say which robot'],
+    ['POST', 'click', { outTrackId: 'a', staffId: 'li', forged: true }, 'say which robot'],
     ['POST', 'say', 'not json', 'not a JSON object'],
   ])('refuses %s %s with %j', async (method, verb, body, reason) => {
     const answer = await control(method, verb, body);

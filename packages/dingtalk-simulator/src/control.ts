@@ -1,15 +1,18 @@
 import type { z } from 'zod';
-import type { CallRecord, ChatRecord, PushRecord } from './records.ts';
+import type { CallRecord, CardRecord, CardVersion, ChatRecord, EffectRecord, PushRecord } from './records.ts';
 import { callsSchema, chatSchema, disconnectSchema, revokeSchema, sentSchema } from './control-requests.ts';
+import type { cardVersionsSchema, cardsSchema, effectsSchema } from './control-requests.ts';
 import type { clickSchema, eventSchema, saySchema } from './control-requests.ts';
 import { faultsPatchSchema } from './faults.ts';
 import type { Faults, FaultsPatch } from './faults.ts';
 import type { Delivered } from './push-course.ts';
+import { createCardVerbs } from './control-cards.ts';
 import { createPushVerbs } from './control-push.ts';
-import type { RecordLog } from './record-log.ts';
+import { readPage } from './record-log.ts';
 import { requireAnyApp } from './control-errors.ts';
 import { applyFaults, resetSimulation } from './simulation.ts';
 import type { Simulation } from './simulation.ts';
+import { createSystems } from './systems-state.ts';
 import type { HttpPusher } from './http-push.ts';
 import type { ConnectionRow, StreamConnections } from './stream-connections.ts';
 import { worldPatchSchema, worldSchema } from './world.ts';
@@ -23,6 +26,11 @@ export type SimulatorControl = {
   calls(o?: z.input<typeof callsSchema>): Promise<CallRecord[]>;
   messages(o?: z.input<typeof chatSchema>): Promise<ChatRecord[]>;
   sent(o?: z.input<typeof sentSchema>): Promise<PushRecord[]>;
+  /** Cards as they stand, with every version and who sees them where. */
+  cards(o?: z.input<typeof cardsSchema>): CardRecord[];
+  cardVersions(o?: z.input<typeof cardVersionsSchema>): Promise<CardVersion[]>;
+  /** What was really done to the pretend company system. */
+  effects(o?: z.input<typeof effectsSchema>): Promise<EffectRecord[]>;
   faults(): Faults;
   setFaults(patch: FaultsPatch): Faults;
   world(): SimulatorWorld;
@@ -43,7 +51,7 @@ export function createControl(parts: Parts): SimulatorControl {
     ...createPushVerbs(parts),
     calls: (o = {}) => {
       const { path, outcome, ...page } = callsSchema.parse(o);
-      return read(
+      return readPage(
         s.calls,
         page,
         (call) => (path ?? call.path) === call.path && (outcome ?? call.outcome) === call.outcome,
@@ -51,7 +59,7 @@ export function createControl(parts: Parts): SimulatorControl {
     },
     messages: (o = {}) => {
       const { conversationId, staffId, from, ...page } = chatSchema.parse(o);
-      return read(
+      return readPage(
         s.chat,
         page,
         (line) =>
@@ -62,7 +70,7 @@ export function createControl(parts: Parts): SimulatorControl {
     },
     sent: (o = {}) => {
       const { kind, key, outcome, ...page } = sentSchema.parse(o);
-      return read(
+      return readPage(
         s.pushes,
         page,
         (push) =>
@@ -71,6 +79,7 @@ export function createControl(parts: Parts): SimulatorControl {
           (outcome ?? push.outcome) === push.outcome,
       );
     },
+    ...createCardVerbs(s),
     ...createSettingVerbs(parts),
     connections: () => stream.list(),
     disconnect: (o = {}) => {
@@ -100,6 +109,7 @@ function createSettingVerbs({
     world: () => structuredClone(s.world),
     setWorld: (patch) => {
       s.world = worldSchema.parse({ ...s.world, ...worldPatchSchema.parse(patch) });
+      if (patch.systems !== undefined) s.systems = createSystems(s.world);
       return structuredClone(s.world);
     },
     reset: () => {
@@ -107,14 +117,4 @@ function createSettingVerbs({
       stream.restartClocks();
     },
   };
-}
-
-type Page = { since: number; wait: number; count: number };
-
-function read<Row extends { n: number }>(
-  log: RecordLog<Row>,
-  page: Page,
-  matches: (row: Row) => boolean,
-): Promise<Row[]> {
-  return log.waitFor({ since: page.since, count: page.count, timeoutMs: page.wait, matches });
 }

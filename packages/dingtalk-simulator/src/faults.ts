@@ -70,6 +70,18 @@ export const faultsSchema = z.strictObject({
   cardSignature: signature,
   eventCrypto: z.enum(['good', 'wrongOwner', 'wrongPad', 'badSignature']),
   eventParamSpelling: z.enum(['msg_signature', 'signature']),
+  cardUpdateDefault: z.enum(['overwrite', 'byKey']),
+  cardRepeat: z.enum(['refused', 'accepted']),
+  cardRedelivery: z.enum(['shown', 'ignored']),
+  cardDeliveryFails: z.array(z.string()),
+  cardPrivateData: z.boolean(),
+  cardParams: z.enum(['reject', 'drop']),
+  recallFails: z.boolean(),
+  directoryShape: z.enum(['plain', 'sample']),
+  systemsFaults: z.array(z.strictObject({ path, mode: z.enum(['500', 'redirect', 'huge']), times })),
+  systemsRedirectTo: z.url(),
+  systemsHugeBytes: z.int().min(0).max(100_000_000),
+  systemsIdempotency: z.boolean(),
 });
 
 export type Faults = z.infer<typeof faultsSchema>;
@@ -134,6 +146,18 @@ const defaultFaults: Faults = {
   cardSignature: 'good',
   eventCrypto: 'good',
   eventParamSpelling: 'msg_signature',
+  cardUpdateDefault: 'overwrite',
+  cardRepeat: 'refused',
+  cardRedelivery: 'shown',
+  cardDeliveryFails: [],
+  cardPrivateData: true,
+  cardParams: 'reject',
+  recallFails: false,
+  directoryShape: 'plain',
+  systemsFaults: [],
+  systemsRedirectTo: 'http://elsewhere.invalid/systems',
+  systemsHugeBytes: 5_000_000,
+  systemsIdempotency: true,
 };
 
 /**

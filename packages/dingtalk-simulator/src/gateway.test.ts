@@ -89,7 +89,7 @@ describe('the Stream gateway', () => {
 
   it('pushes only subscribed topics, and only to connections of that app', async () => {
     const client = await connectStream(simulator.url, [{ type: 'CALLBACK', topic: '/v1.0/im/bot/messages/get' }]);
-    const click = { robot: 'ops', outTrackId: 'apr-1', staffId: 'li', via: 'stream' } as const;
+    const click = { robot: 'ops', outTrackId: 'apr-1', staffId: 'li', via: 'stream', forged: true } as const;
     expect((await simulator.control.click(click)).delivered).toEqual([{ via: 'stream', outcome: 'no-door' }]);
     const event = { app: 'ops', eventType: 'user_leave_org', via: 'stream' } as const;
     expect((await simulator.control.event(event)).delivered).toEqual([{ via: 'stream', outcome: 'no-door' }]);

@@ -160,6 +160,7 @@ describe('HTTP callbacks', () => {
       actionIds: ['btn_ok'],
       params: { action: 'accept' },
       robot: 'ops',
+      forged: true,
     };
     expect(await simulator.control.click(click)).toEqual({
       answer,
@@ -177,7 +178,7 @@ describe('HTTP callbacks', () => {
   it('limits a card answer in time, signs clicks badly on demand, and repeats them only when switched so', async () => {
     simulator.control.setFaults({ cardPushTimeoutMs: 100, cardSignature: 'bad' });
     receiver.answers = ['hang'];
-    const click = { outTrackId: 'apr-1', staffId: 'li', robot: 'ops' };
+    const click = { outTrackId: 'apr-1', staffId: 'li', robot: 'ops', forged: true };
     expect((await simulator.control.click(click)).delivered).toEqual([{ via: 'http', outcome: 'timeout' }]);
     const timestamp = String(receiver.received[0]?.headers['x-ddpaas-signature-timestamp']);
     expect(receiver.received[0]?.headers['x-ddpaas-signature']).not.toBe(

@@ -10,9 +10,11 @@ import type { Simulation } from './simulation.ts';
 import type { SimulatorApp } from './world.ts';
 
 type Payload = Record<string, unknown>;
+export type CardRoute = { url: string; secret?: string };
 export type HttpPusher = {
   pushRobot(app: SimulatorApp, payload: Payload): Promise<Attempt>;
-  pushCard(app: SimulatorApp, payload: Payload): Promise<Attempt>;
+  /** To the route that was registered for the card, else to the app's own callback. */
+  pushCard(app: SimulatorApp, payload: Payload, route?: CardRoute): Promise<Attempt>;
   pushEvent(app: SimulatorApp, payload: Payload): Promise<Attempt>;
   close(): void;
 };
@@ -45,15 +47,15 @@ export function createHttpPusher(simulation: Simulation): HttpPusher {
         timeoutMs: simulation.faults.robotPushTimeoutMs,
       });
     },
-    pushCard: (app, payload) => {
-      const secret = app.callback?.cardSecret;
+    pushCard: (app, payload, route) => {
+      const { url, secret } = route ?? { url: app.callback?.cardUrl, secret: app.callback?.cardSecret };
       const names = { timestamp: 'x-ddpaas-signature-timestamp', sign: 'x-ddpaas-signature' };
       const fault = simulation.faults.cardSignature;
       // Signed only if a secret was registered with the callback (reference section 7.4).
       const sign = (timestamp: string): string => buildCardSign(timestamp, secret ?? '');
       const headers = secret === undefined ? {} : signed(`card ${app.appKey}`, { fault, names, sign });
       return post({
-        url: app.callback?.cardUrl,
+        url,
         headers,
         body: payload,
         timeoutMs: simulation.faults.cardPushTimeoutMs,

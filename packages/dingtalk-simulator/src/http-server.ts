@@ -1,20 +1,24 @@
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { recordCall } from './api-surface.ts';
 import type { ApiSurface } from './api-surface.ts';
 import { gatewayPage } from './api-errors.ts';
 import type { SimulatorControl } from './control.ts';
 import { answerControl } from './control-routes.ts';
 import { parseObject } from './reply.ts';
-import type { ApiRequest, Reply } from './reply.ts';
+import type { CallRecord } from './records.ts';
+import type { ApiRequest } from './reply.ts';
 import { takeScripted } from './simulation.ts';
 import type { Simulation } from './simulation.ts';
+import { answerSystems } from './systems-api.ts';
+import type { SystemsReply } from './systems-api.ts';
 
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 /** A lost answer of mode `hang` ends after this long, if the caller has not given up before. */
 const HANG_MS = 120_000;
 type Parts = { simulation: Simulation; surface: ApiSurface; control: SimulatorControl };
 
-/** The HTTP door: /healthz, /control/…, and everything else as DingTalk. */
+/** The HTTP door: /healthz, /control/…, /systems/…, and everything else as DingTalk. */
 export function createHttpServer(parts: Parts): Server {
   const server = createServer((incoming, response) => {
     serve(parts, incoming, response).catch((error: unknown) => {
@@ -37,17 +41,25 @@ async function serve(parts: Parts, incoming: IncomingMessage, response: ServerRe
     const { status, body } = await answerControl(parts.control, request);
     write(response, status, body);
   } else {
-    await serveApi(parts, request, response);
+    const { simulation: s, surface } = parts;
+    const isSystems = request.path.startsWith('/systems/');
+    await serveApi(s, request, response, () => (isSystems ? recordSystems(s, request) : surface.answer(request)));
   }
 }
 
+function recordSystems(s: Simulation, request: ApiRequest): { reply: SystemsReply; call: CallRecord } {
+  const reply = answerSystems(s, request);
+  return { reply, call: recordCall(s, request, reply) };
+}
+
 async function serveApi(
-  { simulation: s, surface }: Parts,
+  s: Simulation,
   request: ApiRequest,
   response: ServerResponse,
+  answer: () => { reply: SystemsReply; call: CallRecord },
 ): Promise<void> {
   await pause(s, s.faults.latencyMs, request.path);
-  const { reply, call } = surface.answer(request);
+  const { reply, call } = answer();
   const lost = takeScripted(s.faults.loseResponses, request.path)?.mode;
   if (lost !== undefined) {
     call.outcome += ' (response lost)';
@@ -98,9 +110,9 @@ async function readRequest(incoming: IncomingMessage): Promise<ApiRequest | unde
   };
 }
 
-function writeReply(response: ServerResponse, { status, body, contentType }: Reply): void {
+function writeReply(response: ServerResponse, { status, body, contentType, headers }: SystemsReply): void {
   if (contentType === undefined) return write(response, status, body);
-  response.writeHead(status, { 'content-type': contentType }).end(String(body));
+  response.writeHead(status, { 'content-type': contentType, ...headers }).end(String(body));
 }
 
 function write(response: ServerResponse, status: number, body: unknown): void {

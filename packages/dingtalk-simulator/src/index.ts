@@ -4,9 +4,26 @@ export { ControlError } from './control-errors.ts';
 export type { SimulatorControl } from './control.ts';
 export { buildDefaultFaults } from './faults.ts';
 export type { Faults, FaultsPatch } from './faults.ts';
-export { singleChatId, worldSchema } from './world.ts';
-export type { SimulatorApp, SimulatorCustomRobot, SimulatorPerson, SimulatorRoom, SimulatorWorld } from './world.ts';
-export type { Attempt, AttemptOutcome, CallRecord, ChatRecord, PushRecord } from './records.ts';
+export { roleIdOf, singleChatId, worldSchema } from './world.ts';
+export type {
+  SimulatorApp,
+  SimulatorCustomRobot,
+  SimulatorPerson,
+  SimulatorRoom,
+  SimulatorService,
+  SimulatorWorld,
+} from './world.ts';
+export type {
+  Attempt,
+  AttemptOutcome,
+  CallRecord,
+  CardRecord,
+  CardSpaceRecord,
+  CardVersion,
+  ChatRecord,
+  EffectRecord,
+  PushRecord,
+} from './records.ts';
 export type { Delivered } from './push-course.ts';
 export type { ConnectionRow, DisconnectMode } from './stream-connections.ts';
 export type { SimulatorLog } from './simulation.ts';

@@ -32,6 +32,9 @@ const fixtures = {
   'oapi.43004': { errcode: 43004, errmsg: '%s' },
   // Section 6.4, row 60020.
   'oapi.60020': { errcode: 60020, errmsg: '%s' },
+  // Section 6.4, row 33012; the look-up of a person answers 60121 ("query user details", error codes).
+  'oapi.33012': { errcode: 33012, errmsg: '无效的USERID' },
+  'oapi.60121': { errcode: 60121, errmsg: '找不到该用户' },
   // Section 6.4, rows 90002, 90018, 90020.
   'oapi.90002': { errcode: 90002, errmsg: '%s' },
   'oapi.90018': { errcode: 90018, errmsg: '%s' },

@@ -1,4 +1,4 @@
-import type { HttpPusher } from './http-push.ts';
+import type { CardRoute, HttpPusher } from './http-push.ts';
 import type { PushPlan } from './push-course.ts';
 import type { Attempt, PushRecord } from './records.ts';
 import type { Simulation } from './simulation.ts';
@@ -30,12 +30,17 @@ export function planRobotPush({ simulation: s, stream, http }: Doors, app: Simul
 }
 
 /** How a card click is pushed: the answer counts within two seconds; repeated only if the switch says so. */
-export function planCardPush({ simulation: s, stream, http }: Doors, app: SimulatorApp, push: PushRecord): PushPlan {
+export function planCardPush(
+  { simulation: s, stream, http }: Doors,
+  app: SimulatorApp,
+  push: PushRecord,
+  route?: CardRoute,
+): PushPlan {
   const frame: Frame = { ...cardTopic, data: JSON.stringify(push.payload) };
   return {
     attempt: () =>
       push.via === 'http'
-        ? http.pushCard(app, push.payload)
+        ? http.pushCard(app, push.payload, route)
         : stream.push(app.appKey, frame, s.faults.cardPushTimeoutMs),
     nextWaitMs: follow(s, () => s.faults.cardRetryMs),
   };

@@ -59,3 +59,12 @@ export function createRecordLog<Row extends { n: number }>(limit: number): Recor
     },
   };
 }
+
+/** The rows a request of the control API asks for: later ones than `since`, waited for at most `wait` milliseconds. */
+export function readPage<Row extends { n: number }>(
+  log: RecordLog<Row>,
+  page: { since: number; wait: number; count: number },
+  matches: (row: Row) => boolean,
+): Promise<Row[]> {
+  return log.waitFor({ since: page.since, count: page.count, timeoutMs: page.wait, matches });
+}

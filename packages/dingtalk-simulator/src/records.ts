@@ -24,7 +24,7 @@ export type ChatRecord = {
   /** The person of a 1:1 chat. */
   staffId?: string;
   from: { kind: 'person' | 'robot' | 'customRobot'; id: string };
-  via: 'chat' | 'sessionWebhook' | 'batchSend' | 'groupSend' | 'customRobot';
+  via: 'chat' | 'sessionWebhook' | 'batchSend' | 'groupSend' | 'customRobot' | 'card';
   msgtype: string;
   text: string;
   content: unknown;
@@ -32,6 +32,52 @@ export type ChatRecord = {
   mentions: string[];
   msgId?: string;
   processQueryKey?: string;
+  /** When it was taken back: nobody sees it any more. */
+  recalledAt?: number;
+};
+
+/** What became of a card by one call: its values for everybody and, by person, what only they see instead. */
+export type CardVersion = {
+  n: number;
+  at: number;
+  outTrackId: string;
+  /** `answer`: by what the receiver of a click answered. */
+  cause: 'created' | 'updated' | 'answer';
+  params: Record<string, string>;
+  privateParams: Record<string, Record<string, string>>;
+};
+
+/** A card as it stands. */
+export type CardRecord = {
+  outTrackId: string;
+  appKey: string;
+  templateId: string;
+  callbackType: string;
+  callbackRouteKey: string;
+  supportForward: boolean;
+  params: Record<string, string>;
+  privateParams: Record<string, Record<string, string>>;
+  spaces: CardSpaceRecord[];
+  versions: CardVersion[];
+};
+
+/** One place that a card was delivered to, and who sees it there. */
+export type CardSpaceRecord = {
+  at: number;
+  spaceType: string;
+  conversationId: string;
+  visibleTo: string[];
+  carrierId: string;
+};
+
+/** One change that the pretend company system made. */
+export type EffectRecord = {
+  n: number;
+  at: number;
+  verb: 'restart' | 'scale' | 'delete';
+  service: string;
+  idempotencyKey: string | null;
+  body: Record<string, unknown>;
 };
 
 export type AttemptOutcome =

@@ -1,6 +1,6 @@
 import { apiError } from './api-errors.ts';
 import type { ApiErrorCode } from './api-errors.ts';
-import { requireApp } from './oauth.ts';
+import { createGuard } from './api-guard.ts';
 import { ok, parseObject, textField } from './reply.ts';
 import type { ApiRequest, ApiRoute, Reply } from './reply.ts';
 import { findAppOfRobot } from './simulation.ts';
@@ -8,7 +8,7 @@ import type { SentKey, Simulation } from './simulation.ts';
 import { readText } from './webhook-bodies.ts';
 import { singleChatId } from './world.ts';
 
-const DAY_MS = 86_400_000;
+export const DAY_MS = 86_400_000;
 const MAX_QUERY_RESULTS = 200;
 const link = ['text', 'title', 'picUrl', 'messageUrl'];
 const card = (buttons: number): string[] => [
@@ -36,31 +36,13 @@ const msgKeyFields: Record<string, string[]> = {
 
 /** Proactive robot messages of api.dingtalk.com and their read status (reference section 5.3). */
 export function createRobotRoutes(simulation: Simulation): Record<string, ApiRoute> {
-  const guarded =
-    (route: (request: ApiRequest, appKey: string) => Reply): ApiRoute =>
-    (request) => {
-      const owner = requireApp(simulation, request);
-      if ('refusal' in owner) return owner.refusal;
-      return findQuotaRefusal(simulation, owner.app.appKey, request.path) ?? route(request, owner.app.appKey);
-    };
+  const guarded = createGuard(simulation);
   return {
     'POST /v1.0/robot/oToMessages/batchSend': guarded((request, appKey) => batchSend(simulation, request, appKey)),
     'POST /v1.0/robot/groupMessages/send': guarded((request, appKey) => groupSend(simulation, request, appKey)),
     'GET /v1.0/robot/oToMessages/readStatus': guarded(({ query }) => readStatus(simulation, query)),
     'POST /v1.0/robot/groupMessages/query': guarded(({ body }) => queryGroup(simulation, body)),
   };
-}
-
-/** Limits of one app on one path (reference section 6.1). A call refused for its rate does not use up the month. */
-function findQuotaRefusal(s: Simulation, appKey: string, path: string): Reply | undefined {
-  const { faults } = s;
-  if (!s.limits.take(`qps ${appKey} ${path}`, faults.qpsLimit, s.scaled(faults.qpsWindowMs))) {
-    return apiError('Forbidden.AccessDenied.QpsLimitForAppkeyAndApi');
-  }
-  if (!s.limits.spend('api calls of the month', faults.monthlyApiCalls)) {
-    return apiError('Forbidden.AccessDenied.ApiCountLimitForOrg');
-  }
-  return undefined;
 }
 
 function batchSend(s: Simulation, { body }: ApiRequest, appKey: string): Reply {
@@ -118,7 +100,12 @@ function groupSend(s: Simulation, { body }: ApiRequest, appKey: string): Reply {
   return ok({ processQueryKey }, { robot: robotCode, conversationId, text: template.text, processQueryKey });
 }
 
-function findRobotRefusal(s: Simulation, body: Record<string, unknown>, appKey: string): ApiErrorCode | undefined {
+/** Why this app may not speak as the robot that a body names. */
+export function findRobotRefusal(
+  s: Simulation,
+  body: Record<string, unknown>,
+  appKey: string,
+): ApiErrorCode | undefined {
   const robotCode = textField(body, 'robotCode');
   if (robotCode === '') return 'invalidParameter.robotCode.empty';
   const app = findAppOfRobot(s.world, robotCode);
@@ -153,8 +140,10 @@ function readStatus(s: Simulation, query: URLSearchParams): Reply {
     userId,
     readStatus: s.faults.messagesRead ? 'READ' : 'UNREAD',
   }));
-  return ok({ sendStatus: 'SUCCESS', messageReadInfoList });
+  return ok({ sendStatus: statusOf(sent.value), messageReadInfoList });
 }
+
+const statusOf = ({ recalled }: SentKey): string => (recalled === true ? 'RECALLED' : 'SUCCESS');
 
 function queryGroup(s: Simulation, body: Record<string, unknown>): Reply {
   const sent = s.sentKeys.find(textField(body, 'processQueryKey'));
@@ -167,7 +156,7 @@ function queryGroup(s: Simulation, body: Record<string, unknown>): Reply {
   const readUserIds = read.slice(from, from + Math.min(asked, MAX_QUERY_RESULTS));
   const hasMore = from + readUserIds.length < read.length;
   return ok({
-    sendStatus: 'SUCCESS',
+    sendStatus: statusOf(sent.value),
     readUserIds,
     hasMore,
     ...(hasMore && { nextToken: `${from + readUserIds.length}` }),

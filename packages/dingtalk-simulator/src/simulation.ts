@@ -7,7 +7,9 @@ import type { Limits } from './limits.ts';
 import { createRandom } from './random.ts';
 import { createRecordLog } from './record-log.ts';
 import type { RecordLog } from './record-log.ts';
-import type { CallRecord, ChatRecord, PushRecord } from './records.ts';
+import type { CallRecord, CardRecord, CardVersion, ChatRecord, EffectRecord, PushRecord } from './records.ts';
+import { createSystems } from './systems-state.ts';
+import type { Systems } from './systems-state.ts';
 import { createTimers } from './timers.ts';
 import type { Timers } from './timers.ts';
 import type { SimulatorApp, SimulatorWorld } from './world.ts';
@@ -17,7 +19,7 @@ export type SimulatorLog = { warn(event: string, fields?: Record<string, unknown
 
 export type Session = { robotCode: string; conversationId: string; staffId?: string };
 export type Ticket = { appKey: string; topics: string[] };
-export type SentKey = { robotCode: string; staffIds: string[]; conversationId?: string };
+export type SentKey = { robotCode: string; staffIds: string[]; conversationId?: string; recalled?: boolean };
 
 /** Everything the surfaces share: the world, the switches in force, what is remembered, and the clock. */
 export type Simulation = {
@@ -40,6 +42,13 @@ export type Simulation = {
   readonly msgUuids: Set<string>;
   /** Failed encrypted events, oldest first, and how many of them the last read returned. */
   readonly failedEvents: { rows: Record<string, unknown>[]; returned: number };
+  /** Cards by outTrackId, every version of every card in order, and where clicks of HTTP cards go, by app and route key. */
+  readonly cards: Map<string, CardRecord>;
+  readonly cardVersions: RecordLog<CardVersion>;
+  readonly cardRoutes: Map<string, { url: string; secret?: string }>;
+  /** The pretend company system and what was done to it. */
+  systems: Systems;
+  readonly effects: RecordLog<EffectRecord>;
   /** A schedule's time on this simulator's clock: waits, lifetimes and windows; never response time limits. */
   scaled(ms: number): number;
 };
@@ -72,6 +81,11 @@ export function createSimulation(o: {
     sentKeys: createExpiring({ now, limit: REMEMBERED }),
     msgUuids: new Set(),
     failedEvents: { rows: [], returned: 0 },
+    cards: new Map(),
+    cardVersions: createRecordLog(o.recordLimit),
+    cardRoutes: new Map(),
+    systems: createSystems(o.world),
+    effects: createRecordLog(o.recordLimit),
     scaled: (ms) => ms * simulation.faults.timeScale,
   };
   return simulation;
@@ -90,10 +104,18 @@ export function resetSimulation(simulation: Simulation): void {
   simulation.limits.clear();
   simulation.msgUuids.clear();
   simulation.failedEvents.rows = [];
-  for (const log of [simulation.calls, simulation.chat, simulation.pushes]) log.clear();
+  simulation.cards.clear();
+  simulation.cardRoutes.clear();
+  simulation.systems = createSystems(simulation.world);
+  for (const log of allLogs(simulation)) log.clear();
   for (const store of [simulation.tokens, simulation.tickets, simulation.sessions, simulation.sentKeys]) {
     store.forget(() => true);
   }
+}
+
+/** Every log that somebody may wait at. */
+export function allLogs(s: Simulation): { clear(): void; close(): void }[] {
+  return [s.calls, s.chat, s.pushes, s.cardVersions, s.effects];
 }
 
 export function findAppByKey(world: SimulatorWorld, appKey: string): SimulatorApp | undefined {

@@ -7,7 +7,7 @@ import type { SimulatorControl } from './control.ts';
 import { refuseUpgrade, useTicket } from './gateway.ts';
 import { createHttpPusher } from './http-push.ts';
 import { createHttpServer } from './http-server.ts';
-import { createSimulation } from './simulation.ts';
+import { allLogs, createSimulation } from './simulation.ts';
 import type { SimulatorLog } from './simulation.ts';
 import { createStreamConnections } from './stream-connections.ts';
 import { worldSchema } from './world.ts';
@@ -64,7 +64,7 @@ export async function createSimulator(o: SimulatorOptions): Promise<Simulator> {
     control,
     close: async () => {
       simulation.timers.close();
-      for (const log of [simulation.calls, simulation.chat, simulation.pushes]) log.close();
+      for (const log of allLogs(simulation)) log.close();
       http.close();
       stream.close();
       const closed = once(server, 'close');

@@ -75,6 +75,7 @@ describe('clients written by others', () => {
       outTrackId: 'apr-1',
       staffId: 'li',
       actionIds: ['ok'],
+      forged: true,
     });
     expect(click.answer).toEqual({ response: { cardData: { cardParamMap: { status: 'received' } } } });
 

@@ -48,7 +48,32 @@ const personSchema = z.strictObject({
   staffId: z.string().min(1),
   name: z.string(),
   unionId: z.string(),
+  /** Names of roles; each has a stable id made of its name (`roleIdOf`). */
   roles: z.array(z.string()).optional(),
+  /** Further roles, by the organisation's own numbers. */
+  roleIds: z.array(z.int()).optional(),
+  /** Departments of this person; the root department 1 unless said otherwise. */
+  departmentIds: z.array(z.int()).optional(),
+  /** False for an account that was never activated. */
+  active: z.boolean().optional(),
+});
+
+const departmentSchema = z.strictObject({ id: z.int(), name: z.string(), parentId: z.int() });
+
+const serviceSchema = z.strictObject({
+  name: z.string().regex(/^[a-z0-9-]{1,50}$/),
+  version: z.string(),
+  replicas: z.int().min(0).max(1_000),
+  state: z.string(),
+});
+
+/** A company's own system, for tools to read and change under `/systems`. */
+const systemsSchema = z.strictObject({
+  /** Calls must bear this token. */
+  token: z.string().min(1).optional(),
+  services: z.array(serviceSchema).optional(),
+  /** Who is on call; the first person of the world unless said otherwise. */
+  oncall: z.array(z.string()).optional(),
 });
 
 const worldParts = z.strictObject({
@@ -57,6 +82,10 @@ const worldParts = z.strictObject({
   customRobots: z.array(customRobotSchema),
   rooms: z.array(roomSchema),
   people: z.array(personSchema),
+  departments: z.array(departmentSchema).optional(),
+  /** Ids of published card templates; without the list every id is one. */
+  cardTemplates: z.array(z.string().min(1)).optional(),
+  systems: systemsSchema.optional(),
 });
 
 /** One or more parts of a world, to be replaced whole. */
@@ -71,6 +100,7 @@ export type SimulatorApp = SimulatorWorld['apps'][number];
 export type SimulatorCustomRobot = SimulatorWorld['customRobots'][number];
 export type SimulatorRoom = SimulatorWorld['rooms'][number];
 export type SimulatorPerson = SimulatorWorld['people'][number];
+export type SimulatorService = z.infer<typeof serviceSchema>;
 
 function worldFaults(world: SimulatorWorld): string[] {
   const robots = new Set(world.apps.map((app) => app.robotCode));
@@ -104,6 +134,19 @@ export function singleChatId(world: SimulatorWorld, robotCode: string, staffId: 
 /** The opaque id DingTalk shows instead of a staffId or a robotCode: reference section 8, `$:LWCP_v1:$`. */
 export function encryptedId(world: SimulatorWorld, id: string): string {
   return `$:LWCP_v1:$${digest(`${world.corpId}/${id}`)}==`;
+}
+
+/** The number of a role that the world knows by name alone. */
+export function roleIdOf(name: string): number {
+  return createHash('sha256').update(`role ${name}`).digest().readUInt32BE(0) >>> 1;
+}
+
+/** Every role of a person, by number and name. */
+export function rolesOf(person: SimulatorPerson): { id: number; name: string }[] {
+  return [
+    ...(person.roles ?? []).map((name) => ({ id: roleIdOf(name), name })),
+    ...(person.roleIds ?? []).map((id) => ({ id, name: `role ${id}` })),
+  ];
 }
 
 function digest(text: string): string {

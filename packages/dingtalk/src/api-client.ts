@@ -1,20 +1,26 @@
-import { AppError } from '@steward/service-kit';
+import { createAppCall, postAndClassify } from './app-call.ts';
+import type { RobotApp } from './app-call.ts';
+import { createCardCalls } from './card-calls.ts';
+import type { CardCalls } from './card-calls.ts';
 import { checkSessionWebhook } from './check-session-webhook.ts';
 import type { SessionWebhookRule } from './check-session-webhook.ts';
-import { classifyResponse } from './classify-response.ts';
 import type { SendDoor } from './classify-response.ts';
-import { postJson } from './post-json.ts';
+import { createPersonCalls } from './person-calls.ts';
+import type { PersonCalls } from './person-calls.ts';
+import { createRecallCalls } from './recall-calls.ts';
+import type { RecallCalls } from './recall-calls.ts';
 import { renderOpenApiContent, renderWebhookBody } from './render-content.ts';
 import type { Mentions, OutgoingContent } from './render-content.ts';
 import type { SendOutcome, SendRefused } from './send-outcome.ts';
 import { buildCustomRobotUrl } from './signatures.ts';
-import type { TokenSource } from './token-source.ts';
 
-/** An app robot as the API knows it. */
-export type RobotApp = { robotCode: string; tokens: TokenSource };
+/**
+ * Every way to say something, to change what was said, and to ask who somebody is. No call rejects; each ends within 12 s,
+ * however often a token is asked for or refused.
+ */
+export type ApiClient = SendCalls & CardCalls & RecallCalls & PersonCalls;
 
-/** Every way to say something. No call rejects; each ends within 12 s, however often a token is asked for or refused. */
-export type ApiClient = {
+type SendCalls = {
   /** Answers where a message came from, without a token. The address is checked against the rule first. */
   sendBySession(o: {
     sessionWebhook: string;
@@ -53,12 +59,15 @@ export function createApiClient(o: {
   const timeoutMs = o.timeoutMs ?? 8_000;
   const deadlineMs = o.deadlineMs ?? 12_000;
   const now = o.now ?? Date.now;
-  const post = (door: SendDoor, url: string, body: unknown) => postAndClassify({ door, url, body, timeoutMs });
-  const postAsApp = (app: RobotApp, url: string, body: unknown) =>
-    withToken(app.tokens, AbortSignal.timeout(deadlineMs), (headers, signal) =>
-      postAndClassify({ door: 'open_api', url, body, headers, timeoutMs, signal }),
-    );
+  const callAsApp = createAppCall({ timeoutMs, deadlineMs });
+  const post = async (door: SendDoor, url: string, body: unknown) =>
+    (await postAndClassify({ door, url, body, timeoutMs })).outcome;
+  const postAsApp = async (app: RobotApp, url: string, body: unknown) =>
+    (await callAsApp(app, { door: 'open_api', url, body })).outcome;
   return {
+    ...createCardCalls({ apiUrl: o.apiUrl, callAsApp }),
+    ...createRecallCalls({ apiUrl: o.apiUrl, callAsApp, deadlineMs }),
+    ...createPersonCalls({ oapiUrl: o.oapiUrl, callAsApp, deadlineMs }),
     sendBySession: async ({ sessionWebhook, rule, content, mentions }) => {
       const verdict = checkSessionWebhook(sessionWebhook, rule);
       if (!verdict.ok) return refusedAddress(verdict.reason);
@@ -81,46 +90,6 @@ export function createApiClient(o: {
   };
 }
 
-/** A refused token is dropped and the call made once more: what was refused was not sent. */
-async function withToken(
-  tokens: TokenSource,
-  signal: AbortSignal,
-  send: (headers: Record<string, string>, signal: AbortSignal) => Promise<SendOutcome>,
-): Promise<SendOutcome> {
-  try {
-    const token = await tokens.get(signal);
-    const outcome = await send(tokenHeader(token), signal);
-    if (outcome.kind !== 'token') return outcome;
-    tokens.invalidate(token);
-    return await send(tokenHeader(await tokens.get(signal)), signal);
-  } catch (error) {
-    return withoutToken(error);
-  }
-}
-
-async function postAndClassify({
-  door,
-  ...request
-}: { door: SendDoor } & Parameters<typeof postJson>[0]): Promise<SendOutcome> {
-  const posted = await postJson(request);
-  switch (posted.kind) {
-    case 'answered':
-      return classifyResponse({ door, httpStatus: posted.httpStatus, body: posted.body });
-    case 'not_sent':
-      return { kind: 'retryable', code: posted.code, text: 'DingTalk cannot be reached', scope: 'egress' };
-    case 'unclear':
-      return { kind: 'unknown', code: posted.code, text: 'no answer came: it may have been sent' };
-  }
-}
-
-function withoutToken(error: unknown): SendRefused {
-  if (!(error instanceof AppError)) throw error;
-  const kind = error.retryable ? 'retryable' : 'permanent';
-  const platformCode = error.details['platformCode'];
-  const code = typeof platformCode === 'string' ? `${error.code}/${platformCode}` : error.code;
-  return { kind, code, text: error.message, scope: 'app' };
-}
-
 function refusedAddress(reason: string): SendRefused {
   const text = 'the reply address is not one of DingTalk and was not called';
   return { kind: 'session_gone', code: `SESSION_WEBHOOK_REFUSED/${reason}`, text, scope: 'target' };
@@ -133,8 +102,4 @@ function wrongCount(count: number): SendRefused {
     text: `1 to ${maxUsers} people at a time, not ${count}`,
     scope: 'content',
   };
-}
-
-function tokenHeader(token: string): Record<string, string> {
-  return { 'x-acs-dingtalk-access-token': token };
 }

@@ -40,6 +40,15 @@ describe('card callback', () => {
     });
   });
 
+  it.each([
+    ['dtv1.card//IM_GROUP.cidXyz==', 'cidXyz=='],
+    ['dtv1.card//im_group.cid.with.dots', 'cid.with.dots'],
+    ['cidXyz==', 'cidXyz=='],
+    ['dtv1.card//IM_GROUP.cidA;IM_GROUP.cidB', 'dtv1.card//IM_GROUP.cidA;IM_GROUP.cidB'],
+  ])('reads the space %s as the conversation %s', (spaceId, conversationId) => {
+    expect(parseCardCallback({ ...click, spaceId })).toMatchObject({ view: { spaceId: conversationId } });
+  });
+
   it('flags invalid text inside the third decode', () => {
     const odd = JSON.stringify({ cardPrivateData: { params: { reason: 'a\u0000' } } });
     expect(parseCardCallback({ ...click, content: odd })).toMatchObject({

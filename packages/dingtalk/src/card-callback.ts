@@ -8,6 +8,7 @@ export type CardCallbackView = {
   corpId: string | null;
   /** The clicker, vouched for by the platform. */
   staffId: string;
+  /** The conversation that the card stands in, where the platform says it. */
   spaceId: string | null;
   actionIds: string[];
   params: Record<string, unknown>;
@@ -54,12 +55,21 @@ export function parseCardCallback(raw: unknown): ParsedCardCallback {
       outTrackId,
       corpId,
       staffId,
-      spaceId,
+      spaceId: toConversationId(spaceId),
       actionIds: content.data.cardPrivateData?.actionIds ?? [],
       params: content.data.cardPrivateData?.params ?? {},
       hadInvalidText: outer.hadInvalidText || inner.hadInvalidText,
     },
   };
+}
+
+/**
+ * Whether a click names its space as it was named at creation (`dtv1.card//IM_GROUP.cid…`) or by the bare id is documented
+ * nowhere; the bare id of one space is what we compare.
+ */
+function toConversationId(spaceId: string | null): string | null {
+  const open = /^dtv1\.card\/\/[A-Za-z_]+\.([^;]+)$/.exec(spaceId ?? '');
+  return open?.[1] ?? spaceId;
 }
 
 export type CardResponse = {

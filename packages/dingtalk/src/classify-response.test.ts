@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { classifyResponse } from './classify-response.ts';
 import type { SendDoor } from './classify-response.ts';
+import { cardRows } from './card-errors.ts';
 import { legacyRows } from './legacy-errors.ts';
 import { openApiRows } from './open-api-errors.ts';
 
@@ -69,6 +70,7 @@ describe('refused by oapi with HTTP 200', () => {
     ['430104', 'permanent'],
     ['33012', 'invalid'],
     ['40003', 'invalid'],
+    ['60121', 'invalid'],
     ['999999', 'permanent'],
   ])('calls errcode %s %s, as number and as text', (code, kind) => {
     for (const errcode of [Number(code), code]) {
@@ -98,6 +100,51 @@ describe('refused by oapi with HTTP 200', () => {
 
   it('says how long a held-back custom robot must wait', () => {
     expect(classify('custom_robot', 200, { errcode: 130101 })).toMatchObject({ scope: 'robot', retryAfterMs: 60_000 });
+  });
+});
+
+describe('the answers of cards and recalls', () => {
+  const delivered = (...deliverResults: object[]) => ({ success: true, result: { outTrackId: 'a', deliverResults } });
+
+  it('takes a card as accepted only if every delivery succeeded, and its carrier as the handle', () => {
+    const one = { spaceType: 'IM_GROUP', spaceId: 'cid', success: true, carrierId: 'key', errorMsg: '' };
+    expect(classify('card', 200, delivered(one))).toEqual({ kind: 'accepted', processQueryKey: 'key', ...nobody });
+    // `deliver` alone answers a list, and samples write booleans as text.
+    expect(classify('card', 200, { success: 'true', result: [{ success: 'true' }] })).toEqual({
+      kind: 'accepted',
+      ...nobody,
+    });
+    const failed = { ...one, success: false, errorMsg: '%s' };
+    expect(classify('card', 200, delivered(one, failed))).toMatchObject({
+      kind: 'permanent',
+      code: 'CARD_NOT_DELIVERED',
+      scope: 'target',
+    });
+  });
+
+  it.each<[SendDoor, object]>([
+    ['card', delivered()],
+    ['card', { success: true, result: {} }],
+    ['card', { success: false, result: { deliverResults: [{ success: true }] } }],
+    ['card_update', { success: true, result: false }],
+    ['card_update', { success: false }],
+    ['card_update', { processQueryKey: 'k' }],
+    ['recall', { successResult: [], failedResult: {} }],
+    ['recall', {}],
+    ['directory', { result: { userid: 'x' } }],
+  ])('does not take %s %j for a success', (door, body) => {
+    expect(classify(door, 200, body)).toMatchObject({ kind: 'unknown', code: 'UNREADABLE_ANSWER' });
+  });
+
+  it('takes an update, a recall and a look-up by their own proof', () => {
+    expect(classify('card_update', 200, { success: true, result: true })).toMatchObject({ kind: 'accepted' });
+    expect(classify('recall', 200, { successResult: ['k'], failedResult: {} })).toMatchObject({ kind: 'accepted' });
+    expect(classify('directory', 200, { errcode: 0, result: {} })).toMatchObject({ kind: 'accepted' });
+  });
+
+  it('calls a recall refused when one handle failed', () => {
+    const body = { successResult: ['a'], failedResult: { b: '%s' } };
+    expect(classify('recall', 200, body)).toMatchObject({ kind: 'permanent', code: 'RECALL_REFUSED' });
   });
 });
 
@@ -132,6 +179,16 @@ describe('refused by the API with an HTTP status', () => {
     [400, 'contain.unsafe.url', 'permanent'],
     [400, 'bot.forbidden.sendMessage', 'permanent'],
     [400, 'illegal.receivers', 'permanent'],
+    [400, 'param.cardAlreadyExist', 'permanent'],
+    [400, 'param.templateNotExist', 'permanent'],
+    [400, 'param.templateUnpublished', 'permanent'],
+    [400, 'param.cardNotExist', 'permanent'],
+    [400, 'param.openSpaceIdInvalid', 'permanent'],
+    [400, 'param.userIdNotExist', 'permanent'],
+    [400, 'param.contentUnsafe', 'permanent'],
+    [400, 'param.outTrackIdEmpty', 'invalid'],
+    [400, 'param.openDeliverModelEmpty', 'invalid'],
+    [400, 'outTrackId.outOfLimit', 'invalid'],
     [500, 'system.busy', 'retryable'],
     [500, 'system.error', 'retryable'],
     [500, 'brand.new', 'unknown'],
@@ -170,11 +227,14 @@ describe('answers that are not the normal body', () => {
   });
 
   it('never calls anything accepted that proves no success, and never throws', () => {
-    const doors = fc.constantFrom<SendDoor>('session', 'custom_robot', 'open_api');
+    const doors = fc.constantFrom<SendDoor>(
+      ...(['session', 'custom_robot', 'open_api', 'directory', 'card', 'card_update', 'recall'] as const),
+    );
     fc.assert(
       fc.property(doors, fc.integer({ min: 100, max: 599 }), fc.jsonValue(), (door, httpStatus, body) => {
         const outcome = classify(door, httpStatus, body);
-        if (outcome.kind === 'accepted') expect(JSON.stringify(body)).toMatch(/errcode|processQueryKey|StaffIdList/);
+        if (outcome.kind === 'accepted')
+          expect(JSON.stringify(body)).toMatch(/errcode|processQueryKey|StaffIdList|success/);
         else expect(outcome.code).toMatch(/^[\w./?-]{0,100}$/);
       }),
     );
@@ -182,7 +242,7 @@ describe('answers that are not the normal body', () => {
 });
 
 it('lists every code once, in rows with different names', () => {
-  for (const rows of [legacyRows, openApiRows]) {
+  for (const rows of [legacyRows, [...openApiRows, ...cardRows]]) {
     const codes = rows.flatMap((row) => row.codes);
     expect(new Set(codes).size).toBe(codes.length);
     expect(new Set(rows.map((row) => row.name)).size).toBe(rows.length);

@@ -2,11 +2,16 @@ import { z } from 'zod';
 import { findRow } from './catalogue-row.ts';
 import type { CatalogueRow } from './catalogue-row.ts';
 import { legacyRows } from './legacy-errors.ts';
+import { cardRows } from './card-errors.ts';
 import { openApiRows } from './open-api-errors.ts';
+import { readCardAnswer, readRecallAnswer, readUpdateAnswer, unreadable } from './read-card-answer.ts';
 import type { SendOutcome, SendRefused } from './send-outcome.ts';
 
-/** By which door something was sent: webhooks prove success by errcode 0, the API by a processQueryKey. */
-export type SendDoor = 'session' | 'custom_robot' | 'open_api';
+/**
+ * By which door something was sent. Webhooks and look-ups prove success by errcode 0, a send by a processQueryKey, a card
+ * by every one of its deliveries, a card's update and a registration by `success`, a recall by the lists of what it took back.
+ */
+export type SendDoor = 'session' | 'custom_robot' | 'open_api' | 'directory' | 'card' | 'card_update' | 'recall';
 
 const code = z.union([z.string(), z.number().transform(String)]);
 const legacySchema = z.object({ errcode: code, sub_code: code.nullish() });
@@ -31,9 +36,28 @@ export function classifyResponse(o: { door: SendDoor; httpStatus: number; body: 
   if (legacy.success) return classifyLegacy(o.door, legacy.data.errcode, legacy.data.sub_code ?? '');
   const refusal = refusalSchema.safeParse(o.body);
   if (refusal.success) return classifyRefusal(o.httpStatus, refusal.data.code);
-  if (o.httpStatus >= 200 && o.httpStatus < 300)
-    return o.door === 'open_api' ? readAccepted(o.body) : unreadable('UNREADABLE_ANSWER');
+  if (o.httpStatus >= 200 && o.httpStatus < 300) return readSuccess(o.door, o.body);
   return classifyStatus(o.httpStatus);
+}
+
+/** An answer with a good status and no code in it: each door has its own proof. */
+function readSuccess(door: SendDoor, body: unknown): SendOutcome {
+  switch (door) {
+    case 'open_api':
+      return readAccepted(body);
+    case 'card':
+      return readCardAnswer(body);
+    case 'card_update':
+      return readUpdateAnswer(body);
+    case 'recall':
+      return readRecallAnswer(body);
+    case 'session':
+    case 'custom_robot':
+    case 'directory':
+      return unreadable('UNREADABLE_ANSWER');
+    default:
+      return door satisfies never;
+  }
 }
 
 function classifyLegacy(door: SendDoor, errcode: string, subCode: string): SendOutcome {
@@ -47,7 +71,7 @@ function classifyLegacy(door: SendDoor, errcode: string, subCode: string): SendO
 }
 
 function classifyRefusal(httpStatus: number, platformCode: string): SendRefused {
-  const row = findRow(openApiRows, platformCode);
+  const row = findRow(openApiRows, platformCode) ?? findRow(cardRows, platformCode);
   if (row) return fromRow(platformCode, row);
   // Any other 401 is about the token. A code we do not know is a refusal where the status says so.
   if (httpStatus === 401) return fromRow(platformCode, findRow(openApiRows, 'InvalidAuthentication'));
@@ -99,10 +123,6 @@ function fromRow(platformCode: string, row: CatalogueRow | undefined): SendRefus
 function banned(platformCode: string): SendRefused {
   const text = 'the gateway refuses our egress address: too many calls from it, or a proxy in between';
   return { kind: 'retryable', code: platformCode, text, scope: 'egress', retryAfterMs: banMs };
-}
-
-function unreadable(platformCode: string): SendRefused {
-  return { kind: 'unknown', code: platformCode, text: 'the answer does not tell whether it was sent' };
 }
 
 /** A code comes from outside: only what codes are made of, and not much of it. */

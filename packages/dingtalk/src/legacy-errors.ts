@@ -31,7 +31,14 @@ export const legacyRows: readonly CatalogueRow[] = [
   },
   { name: 'method', codes: ['43002'], kind: 'invalid', text: 'the call must be a POST' },
   { name: 'content type', codes: ['43004'], kind: 'invalid', text: 'the Content-Type must be application/json' },
-  { name: 'person', codes: ['33012', '40003'], kind: 'invalid', scope: 'target', text: 'the person does not exist' },
+  // 60121 is what the look-up of one person answers (official docs, "query user details").
+  {
+    name: 'person',
+    codes: ['33012', '40003', '60121'],
+    kind: 'invalid',
+    scope: 'target',
+    text: 'the person does not exist',
+  },
   {
     name: 'platform rate',
     codes: ['90002'],

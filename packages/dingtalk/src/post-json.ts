@@ -27,6 +27,8 @@ const beforeWriting = new Set([
  * connected. Only a signal that ended before is `not_sent`.
  */
 export async function postJson(o: {
+  /** POST unless told; cards are updated by PUT. */
+  method?: 'POST' | 'PUT';
   url: string;
   body: unknown;
   timeoutMs: number;
@@ -37,7 +39,7 @@ export async function postJson(o: {
   const timeout = AbortSignal.timeout(o.timeoutMs);
   try {
     const response = await fetch(o.url, {
-      method: 'POST',
+      method: o.method ?? 'POST',
       // `Accept` matters: without it the gateway may answer XML.
       headers: { 'content-type': 'application/json', accept: 'application/json', ...o.headers },
       body: JSON.stringify(o.body),

@@ -4,7 +4,14 @@ import { AppError } from '@steward/service-kit';
 import { toDatabase, type Database } from './connection.ts';
 
 /** The roles that deployment creates for Postgres; the embedded database gets them here. */
-export const serviceRoles = ['steward_adapter', 'steward_agent_core', 'steward_outbound_sender'] as const;
+export const serviceRoles = [
+  'steward_adapter',
+  'steward_agent_core',
+  'steward_outbound_sender',
+  'steward_sealer',
+  'steward_operator',
+  'ops_reader',
+] as const;
 export type ServiceRole = (typeof serviceRoles)[number];
 
 /** Longer than any honest wait for the one connection; a transaction that awaits another connection hangs for ever. */
@@ -91,7 +98,9 @@ function createEmbeddedClient(pglite: PGlite, leave: () => void): PostgresPoolCl
       parameters.length === 0 ? (await pglite.exec(text)).at(-1) : await pglite.query(text, [...parameters]);
     const rows = result?.rows ?? [];
     const command = /^\s*(with|insert|update|delete|select)/i.exec(text)?.[1]?.toUpperCase() ?? 'OTHER';
-    return { command: command === 'WITH' ? 'SELECT' : command, rowCount: result?.affectedRows ?? rows.length, rows };
+    // PGlite tells no command tag: a WITH that changed rows ended in a change.
+    const changed = (result?.affectedRows ?? 0) > 0 ? 'UPDATE' : 'SELECT';
+    return { command: command === 'WITH' ? changed : command, rowCount: result?.affectedRows ?? rows.length, rows };
   };
   return { query, release: leave } as unknown as PostgresPoolClient;
 }

@@ -5,3 +5,6 @@ export { closeTold, postponeTold, recordOnce, tell, type Told } from './outbox.t
 export { createRelay, type Publisher } from './relay.ts';
 export { appendAudit, auditStart, type AuditEntry } from './audit.ts';
 export type { InboxTables, Json, NullableTimestamp, OutboxTables, Timestamp } from './tables.ts';
+export { connectOperatorPostgres, type OperatorConnection, type Query } from './operator-query.ts';
+export { connectOperatorSocket } from './operator-client.ts';
+export { serveOperatorSocket } from './operator-socket.ts';

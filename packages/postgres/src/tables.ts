@@ -22,7 +22,10 @@ export type InboxTable = { message_id: string; recorded_at: Timestamp };
 
 export type AuditEntryTable = {
   id: string;
-  occurred_at: Timestamp;
+  /** The database gives these three; no service may. */
+  occurred_at: ColumnType<Date, never, never>;
+  transaction_id: ColumnType<number, never, never>;
+  epoch: ColumnType<number, never, never>;
   service: string;
   kind: string;
   outcome: string;
@@ -32,8 +35,15 @@ export type AuditEntryTable = {
   conversation_id: string | null;
   actor_staff_id: string | null;
   actor_corp_id: string | null;
+  actor_role: string | null;
+  door: string | null;
   subject_id: string | null;
+  digest: Buffer | null;
+  policy_hash: string | null;
+  model: string | null;
+  prompt_hash: string | null;
   detail: Json<Record<string, unknown>>;
+  detail_hash: Buffer | null;
 };
 
 /** What every service's database has: its own outbox (found in the schema it works in) and the shared audit log. */

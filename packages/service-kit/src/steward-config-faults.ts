@@ -4,21 +4,39 @@ import { isPrivateHost } from './private-host.ts';
 export type ConfigFault = { path: readonly (string | number)[]; text: string };
 
 type Environment = 'test' | 'production';
+type NamedPerEnvironment = { name: string; environments: readonly Environment[] };
 type CheckedConfig = {
   dingtalk: { apiUrl: string; oapiUrl: string; sessionWebhookHosts: readonly string[] };
   robots: readonly { code: string; name: string; environment: Environment }[];
   customRobots: readonly { name: string; environment: Environment }[];
   rooms: readonly { id: string; name: string; robot: string; environment: Environment }[];
   people: readonly { corpId: string; staffId: string }[];
+  tools: {
+    hosts: readonly NamedPerEnvironment[];
+    secrets: readonly NamedPerEnvironment[];
+    prometheus: readonly { environment: Environment }[];
+  };
+  governance: {
+    approvalsRooms: readonly string[];
+    checkpointRoom?: string | undefined;
+    calendar: readonly { from: string; to: string }[];
+    deputies: readonly { corpId: string; absent: string; deputy: string; from: string; to: string }[];
+    directory?: { robot: string } | undefined;
+  };
   model?: { baseUrl: string } | undefined;
 };
 
 /** The faults no single field shows: duplicates, rooms of a foreign environment, targets unfit for production. Pure. */
 export function findConfigFaults(config: CheckedConfig): ConfigFault[] {
-  return [...findDuplicates(config), ...findRoomFaults(config), ...findAddressFaults(config)];
+  return [
+    ...findDuplicates(config),
+    ...findRoomFaults(config),
+    ...findAddressFaults(config),
+    ...findGovernanceFaults(config),
+  ];
 }
 
-function findDuplicates({ robots, customRobots, rooms, people }: CheckedConfig): ConfigFault[] {
+function findDuplicates({ robots, customRobots, rooms, people, tools }: CheckedConfig): ConfigFault[] {
   return [
     ...repeated('robots', 'code', robots, (robot) => robot.code),
     ...repeated('robots', 'name', robots, (robot) => robot.name),
@@ -28,16 +46,39 @@ function findDuplicates({ robots, customRobots, rooms, people }: CheckedConfig):
     ...repeated('rooms', 'id', rooms, (room) => `${room.robot} ${room.id}`),
     // The same person id exists in every organisation anew.
     ...repeated('people', 'staffId', people, (person) => `${person.corpId} ${person.staffId}`),
+    ...repeatedNames(['tools', 'hosts'], tools.hosts),
+    ...repeatedNames(['tools', 'secrets'], tools.secrets),
+    ...repeatedIn(['tools', 'prometheus'], 'environment', tools.prometheus, (server) => server.environment),
   ];
 }
 
 function repeated<T>(list: string, field: string, entries: readonly T[], keyOf: (entry: T) => string): ConfigFault[] {
+  return repeatedIn([list], field, entries, keyOf);
+}
+
+function repeatedIn<T>(
+  list: readonly string[],
+  field: string,
+  entries: readonly T[],
+  keyOf: (entry: T) => string,
+): ConfigFault[] {
   const firstAt = new Map<string, number>();
   return entries.flatMap((entry, at) => {
     const first = firstAt.get(keyOf(entry));
-    if (first !== undefined) return [{ path: [list, at, field], text: `is the same as in ${list}.${first}` }];
+    if (first !== undefined)
+      return [{ path: [...list, at, field], text: `is the same as in ${list.join('.')}.${first}` }];
     firstAt.set(keyOf(entry), at);
     return [];
+  });
+}
+
+/** A name may stand for another address or secret in the other environment, but for one thing in each. */
+function repeatedNames(list: readonly string[], entries: readonly NamedPerEnvironment[]): ConfigFault[] {
+  return entries.flatMap(({ name, environments }, at) => {
+    const isSame = (other: NamedPerEnvironment) =>
+      other.name === name && other.environments.some((environment) => environments.includes(environment));
+    const first = entries.findIndex(isSame);
+    return first < at ? [{ path: [...list, at, 'name'], text: `is the same as in ${list.join('.')}.${first}` }] : [];
   });
 }
 
@@ -57,6 +98,41 @@ function findRoomFaults({ robots, rooms }: CheckedConfig): ConfigFault[] {
     }
     return faults;
   });
+}
+
+/** Rooms and robots that are named must exist, one approvals room for each environment, windows that end after they begin. */
+function findGovernanceFaults({ robots, rooms, people, governance }: CheckedConfig): ConfigFault[] {
+  const { approvalsRooms, checkpointRoom, calendar, deputies, directory } = governance;
+  const isKnown = (corpId: string, staffId: string) =>
+    people.some((person) => person.corpId === corpId && person.staffId === staffId);
+  const environmentOf = (room: string) => rooms.find(({ name }) => name === room)?.environment;
+  const environments = approvalsRooms.map(environmentOf);
+  return [
+    ...approvalsRooms.flatMap((room, at) => {
+      const path = ['governance', 'approvalsRooms', at];
+      if (environmentOf(room) === undefined) return [{ path, text: 'no room has this name' }];
+      return environments.indexOf(environments[at]) < at
+        ? [{ path, text: 'this environment has an approvals room already' }]
+        : [];
+    }),
+    ...(checkpointRoom !== undefined && environmentOf(checkpointRoom) === undefined
+      ? [{ path: ['governance', 'checkpointRoom'], text: 'no room has this name' }]
+      : []),
+    ...calendar.flatMap(({ from, to }, at) =>
+      Date.parse(to) > Date.parse(from)
+        ? []
+        : [{ path: ['governance', 'calendar', at, 'to'], text: 'must be after `from`' }],
+    ),
+    ...deputies.flatMap((entry, at) => {
+      const fault = (field: string, text: string) => [{ path: ['governance', 'deputies', at, field], text }];
+      if (!isKnown(entry.corpId, entry.absent)) return fault('absent', 'nobody in people has this staffId');
+      if (!isKnown(entry.corpId, entry.deputy)) return fault('deputy', 'nobody in people has this staffId');
+      return Date.parse(entry.to) > Date.parse(entry.from) ? [] : fault('to', 'must be after `from`');
+    }),
+    ...(directory !== undefined && !robots.some(({ name }) => name === directory.robot)
+      ? [{ path: ['governance', 'directory', 'robot'], text: 'no robot has this name' }]
+      : []),
+  ];
 }
 
 function findAddressFaults({ dingtalk, robots, customRobots, model }: CheckedConfig): ConfigFault[] {

@@ -47,11 +47,16 @@ describe('loadStewardConfig', () => {
   it('accepts the example, also with everything optional switched on', () => {
     expect(loadStewardConfig({ path: EXAMPLE }).robots.map(({ name }) => name)).toEqual(['ops', 'ops-test']);
     // A commented line of YAML is `# ` before a key; a commented sentence has no key.
-    const everything = readFileSync(EXAMPLE, 'utf8').replace(/^( *)# ( *[a-zA-Z]+:(?: [^ ]+)?)$/gm, '$1$2');
+    const everything = readFileSync(EXAMPLE, 'utf8').replace(/^( *)# ( *(?:- )?[a-zA-Z]+:(?: [^ ]+)?)$/gm, '$1$2');
     const config = loadText(everything);
     expect(config.model?.name).toBe('qwen');
     expect(config.robots[0]?.events?.tokenFile).toBe('robot-ops.event-token');
     expect(config.robots[0]?.cards?.callbackSecretFile).toBe('robot-ops.card-secret');
+    expect(config.robots[0]?.cards?.approvals?.variables.body).toBe('body');
+    expect(config.people[0]?.operatorKey).toMatch(/=$/);
+    expect(config.tools.secrets[0]?.file).toBe('deployer.token');
+    expect(config.governance.calendar[0]?.name).toBe('freeze');
+    expect(config.governance.directory?.roles[0]?.role).toBe('approver');
   });
 
   it('fills in defaults', () => {
@@ -67,6 +72,18 @@ describe('loadStewardConfig', () => {
       customRobots: [],
       rooms: [],
       people: [],
+      tools: { hosts: [], secrets: [], prometheus: [] },
+      governance: {
+        approvalsRooms: [],
+        freezeRoles: [],
+        breakGlassRoles: [],
+        reviewRoles: [],
+        breakGlassMaxMinutes: 30,
+        maxPendingPerRequester: 5,
+        maxPendingPerRoom: 20,
+        calendar: [],
+        deputies: [],
+      },
     });
   });
 
@@ -109,6 +126,60 @@ describe('loadStewardConfig', () => {
       'a path as a secret file',
       { robots: [{ ...robot, appSecretFile: '../hunter2' }] },
       ['robots.0.appSecretFile - must be a file name inside the secrets folder, without a path'],
+    ],
+    [
+      'governance that names what is not there',
+      {
+        rooms: [room, { ...room, id: 'cid2', name: 'b' }],
+        people: [person],
+        governance: {
+          approvalsRooms: ['nowhere'],
+          checkpointRoom: 'nowhere',
+          calendar: [{ name: 'freeze', from: '2027-01-02T00:00:00+08:00', to: '2027-01-01T00:00:00+08:00' }],
+          deputies: [
+            {
+              corpId: person.corpId,
+              absent: person.staffId,
+              deputy: 'nobody',
+              from: '2027-01-01T00:00:00+08:00',
+              to: '2027-01-02T00:00:00+08:00',
+            },
+          ],
+          directory: { robot: 'nobody' },
+        },
+      },
+      [
+        'governance.approvalsRooms.0 - no room has this name',
+        'governance.checkpointRoom - no room has this name',
+        'governance.calendar.0.to - must be after `from`',
+        'governance.deputies.0.deputy - nobody in people has this staffId',
+        'governance.directory.robot - no robot has this name',
+      ],
+    ],
+    [
+      'two approvals rooms of one environment',
+      { rooms: [room, { ...room, id: 'cid2', name: 'b' }], governance: { approvalsRooms: [room.name, 'b'] } },
+      ['governance.approvalsRooms.1 - this environment has an approvals room already'],
+    ],
+    [
+      'one name for two hosts or secrets of an environment',
+      {
+        tools: {
+          hosts: [
+            { name: 'a', host: 'a.example', environments: ['test'] },
+            { name: 'a', host: 'b.example', environments: ['production'] },
+            { name: 'a', host: 'c.example', environments: ['test', 'production'] },
+          ],
+          secrets: [
+            { name: 's', file: 'one', environments: ['test'] },
+            { name: 's', file: 'two', environments: ['test'] },
+          ],
+        },
+      },
+      [
+        'tools.hosts.2.name - is the same as in tools.hosts.0',
+        'tools.secrets.1.name - is the same as in tools.secrets.0',
+      ],
     ],
     ['no such time zone', { timeZone: 'Asia/hunter2' }, ['timeZone - must be an IANA time zone such as Asia/Shanghai']],
     [

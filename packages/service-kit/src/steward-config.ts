@@ -1,20 +1,7 @@
 import { z } from 'zod';
-import { SECRET_FILE_NAME } from './secret-file.ts';
 import { findConfigFaults } from './steward-config-faults.ts';
-
-const environment = z.enum(['test', 'production']);
-const name = z.string().regex(/^[a-z0-9-]{1,50}$/, 'must be lower-case letters, digits and dashes');
-const platformId = z.string().min(1).max(200);
-/** Secrets are files inside the secrets folder; the configuration only names them. */
-const secretFile = z.string().regex(SECRET_FILE_NAME, 'must be a file name inside the secrets folder, without a path');
-const address = z.url({ protocol: /^https?$/, error: 'must be an http or https URL' });
-const host = z
-  .string()
-  .max(260)
-  .regex(
-    /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/,
-    'must be a host name, with a port only for plain http',
-  );
+import { cardTemplateSchema, governanceConfigSchema, toolsConfigSchema } from './steward-config-governance.ts';
+import { address, environment, host, name, platformId, secretFile } from './steward-config-parts.ts';
 
 const timeZone = z.string().max(64).refine(isTimeZone, 'must be an IANA time zone such as Asia/Shanghai');
 
@@ -31,7 +18,18 @@ const robot = z.strictObject({
     .max(2),
   sendsPerMinute: z.int().min(1).max(100_000).default(600),
   events: z.strictObject({ tokenFile: secretFile, aesKeyFile: secretFile, ownerKey: platformId }).optional(),
-  cards: z.strictObject({ callbackSecretFile: secretFile }).optional(),
+  cards: z
+    .strictObject({
+      callbackSecretFile: secretFile.optional(),
+      /** Where the platform posts clicks of a robot without a Stream door: registered at start. */
+      callbackUrl: address.optional(),
+      approvals: cardTemplateSchema.optional(),
+    })
+    .refine((cards) => cards.callbackUrl === undefined || cards.callbackSecretFile !== undefined, {
+      path: ['callbackSecretFile'],
+      error: 'is needed with callbackUrl',
+    })
+    .optional(),
 });
 
 const customRobot = z.strictObject({
@@ -50,6 +48,11 @@ const person = z.strictObject({
   corpId: platformId,
   name: z.string().min(1).max(100),
   roles: z.array(name).max(50).default([]),
+  /** Base64 of a raw Ed25519 public key: with its other half this person may approve at the command line. */
+  operatorKey: z
+    .string()
+    .regex(/^[A-Za-z0-9+/]{43}=$/, 'must be base64 of 32 bytes, as `steward key new` prints it')
+    .optional(),
 });
 
 const model = z.strictObject({
@@ -79,6 +82,8 @@ export const stewardConfigSchema = z
     rooms: z.array(room).max(10_000).default([]),
     people: z.array(person).max(10_000).default([]),
     model: model.optional(),
+    tools: toolsConfigSchema.prefault({}),
+    governance: governanceConfigSchema.prefault({}),
   })
   .superRefine((config, context) => {
     for (const fault of findConfigFaults(config)) {

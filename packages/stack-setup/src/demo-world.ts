@@ -7,7 +7,7 @@ type Robot = StewardConfig['robots'][number];
 export type DemoUrls = {
   adapterUrl: string;
   simulatorUrl: string;
-  services: { adapter: string; agentCore: string; outboundSender: string };
+  services: { adapter: string; agentCore: string; outboundSender: string; auditSealer?: string };
 };
 
 /**

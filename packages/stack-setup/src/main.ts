@@ -34,8 +34,8 @@ function distributeSecrets(config: StewardConfig): void {
     writeFolder(path.join(folder, reader), folders[reader], readers[reader].uid);
     log.info('secrets.written', { reader, files: Object.keys(folders[reader]).length });
   }
-  // Caddy keeps its certificates here, and does not run as the root that a new volume belongs to.
-  chownSync(path.join(folder, 'caddy-data'), 1000, 1000);
+  // Caddy keeps its certificates, the sealer its checkpoints; neither runs as the root that a new volume belongs to.
+  for (const volume of ['caddy-data', 'audit-checkpoints']) chownSync(path.join(folder, volume), 1000, 1000);
 }
 
 function writeDemoWorld(config: StewardConfig): void {
@@ -52,6 +52,7 @@ function writeDemoWorld(config: StewardConfig): void {
       adapter: `${status}/adapter`,
       agentCore: `${status}/agent-core`,
       outboundSender: `${status}/outbound-sender`,
+      auditSealer: `${status}/audit-sealer`,
     },
   };
   // The folder is the person's own, so the file becomes theirs too.

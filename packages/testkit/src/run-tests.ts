@@ -24,8 +24,8 @@ const jest = (name: string, limitMinutes: number, ...args: string[]): Step => ({
 // Two cores are the common case, so two lanes run at first: the static checks beside the unit tests. What uses servers
 // runs alone afterwards, so that its waits are not starved.
 const staticSteps = [check('format'), check('types'), check('lint')];
-const unitSteps = [jest('unit', 10)];
-const serverSteps = [jest('postgres', 10), jest('rabbitmq', 10), jest('e2e', 25, '--runInBand')];
+const unitSteps = [jest('unit', 15)];
+const serverSteps = [jest('postgres', 20), jest('rabbitmq', 10), jest('e2e', 25, '--runInBand')];
 const stackSteps = [jest('stack', 30, '--runInBand')];
 
 const say = (line: string) => console.log(`  ${line}`);

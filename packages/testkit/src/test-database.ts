@@ -12,6 +12,9 @@ export const databaseRoles = [
   'steward_adapter',
   'steward_agent_core',
   'steward_outbound_sender',
+  'steward_sealer',
+  'steward_operator',
+  'ops_reader',
 ] as const;
 export type DatabaseRole = (typeof databaseRoles)[number];
 const rolePassword = 'steward-test';

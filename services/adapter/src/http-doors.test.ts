@@ -5,6 +5,7 @@ import { createServer, request as httpRequest, type ClientRequest, type Incoming
 import type { AddressInfo } from 'node:net';
 import { waitUntil } from '@steward/testkit';
 import { addErrorRoutes, AppError, createHttpApp, createMetrics } from '@steward/service-kit';
+import { cardClickedSchema, personChangedSchema } from '@steward/contracts';
 import { decryptEvent, encryptEvent, signCardCallback, signRobotCallback } from '@steward/dingtalk';
 import { addHttpDoors, type HttpDoorContext } from './http-doors.ts';
 import type { NewInbound, Recorded } from './record-inbound.ts';
@@ -33,6 +34,7 @@ function createApp(over: Partial<HttpDoorContext> = {}) {
     replyKeys,
     log: silentLog,
     now: () => new Date(),
+    clickNote: () => 'received',
     robots: [
       buildRobot(),
       buildRobot({ name: 'stream-only', code: 'dingstream', doors: ['stream'], events: null, cardSecret: null }),
@@ -179,12 +181,25 @@ describe('the card door', () => {
   it('records a click and answers it without deciding anything', async () => {
     const response = await post('/dingtalk/cards/ops', click(), cardSigned());
     expect(response.status).toBe(200);
-    expect(response.body).toEqual({ cardUpdateOptions: { updateCardDataByKey: true, updatePrivateDataByKey: true } });
+    // For the clicker alone, and never a variable that updates of the card set.
+    expect(response.body).toEqual({
+      cardUpdateOptions: { updateCardDataByKey: true, updatePrivateDataByKey: true },
+      userPrivateData: { cardParamMap: { note: 'received' } },
+    });
     expect(recorded).toMatchObject([{ kind: 'card_click', source: 'app-key-1', sourceId: null, staffId: 'staff-1' }]);
     expect(recorded[0]?.message).toMatchObject({
       type: 'card.clicked.v1',
-      body: { outTrackId: 'card-1', actionIds: ['ok'], params: { code: '7F3K' } },
+      body: { outTrackId: 'card-1', corpId: 'corp-1', actionIds: ['ok'], params: { code: '7F3K' } },
     });
+  });
+
+  it('passes on whose click it was, of which organisation, and in which conversation', async () => {
+    await post('/dingtalk/cards/ops', click({ corpId: 'corp-2', spaceId: 'dtv1.card//IM_GROUP.cid-7' }), cardSigned());
+    await post('/dingtalk/cards/ops', click({ corpId: undefined }), cardSigned());
+    expect(recorded.map(({ message }) => cardClickedSchema.parse(message).body)).toMatchObject([
+      { staffId: 'staff-1', corpId: 'corp-2', spaceId: 'cid-7', app: 'app-key-1', door: 'http' },
+      { staffId: 'staff-1', corpId: null, spaceId: null },
+    ]);
   });
 
   it('refuses a wrong signature, a closed door and parameters that cannot travel', async () => {
@@ -223,7 +238,22 @@ describe('the event door', () => {
     const response = await push({ EventType: 'user_leave_org', eventId: 'e-1', CorpId: 'corp-1', UserId: ['staff-9'] });
     expect(response.status).toBe(200);
     expect(openAnswer(response.body)).toBe('success');
-    expect(recorded).toMatchObject([{ kind: 'platform_event', sourceId: 'e-1', message: null, corpId: 'corp-1' }]);
+    expect(recorded).toMatchObject([{ kind: 'platform_event', sourceId: 'e-1', corpId: 'corp-1' }]);
+    expect(personChangedSchema.parse(recorded[0]?.message)).toMatchObject({
+      causationId: recorded[0]?.id,
+      correlationId: recorded[0]?.correlationId,
+      body: { inboundEventId: recorded[0]?.id, corpId: 'corp-1', staffIds: ['staff-9'], change: 'left' },
+    });
+  });
+
+  it('tells of changed people whose organisation the push does not name, and nobody of other events', async () => {
+    await push({ EventType: 'label_user_change', eventId: 'e-1', userIdList: ['a', 'b'], action: 'remove' });
+    await push({ EventType: 'bpms_instance_change', eventId: 'e-2', CorpId: 'corp-1', staffId: 'staff-9' });
+    await push({ EventType: 'user_leave_org', eventId: 'e-3', CorpId: 'corp-1', userId: [] });
+    expect(personChangedSchema.parse(recorded[0]?.message).body).toMatchObject({
+      ...{ corpId: 'corp-1', staffIds: ['a', 'b'], change: 'modified' },
+    });
+    expect(recorded.slice(1).map(({ message }) => message)).toEqual([null, null]);
   });
 
   it('answers the console’s check_url and records nothing', async () => {

@@ -6,9 +6,12 @@ import { refuse } from './door-refusal.ts';
 import type { Door, ReceiveContext } from './receive-robot-message.ts';
 import type { Robot } from './robots.ts';
 
+/** The card's variable for the clicker's note. A template without it shows none, and nothing else changes. */
+const noteVariable = 'note';
+
 /**
- * Takes a click on a card, and resolves when it is committed with what the clicker is answered. The adapter decides
- * nothing: the outcome reaches the card later, by an update.
+ * Takes a click on a card, and resolves when it is committed with what the clicker is answered: a note, seen by nobody else,
+ * that it was received. The adapter decides nothing: the outcome reaches the card later, by an update.
  */
 export async function receiveCardClick(
   context: ReceiveContext,
@@ -42,6 +45,8 @@ export async function receiveCardClick(
     corpId: click.corpId,
     message,
   });
+  const now = context.now();
   context.log.info('card.clicked', { correlationId: door.correlationId, robot: robot.name, door: door.door });
-  return buildCardResponse({});
+  // Never a variable that updates set too: what one person is shown in private would hide it from them.
+  return buildCardResponse({ clicker: { [noteVariable]: context.clickNote(now) } });
 }

@@ -16,7 +16,8 @@ async function receive(over: Record<string, unknown>, robot = buildRobot()) {
       return Promise.resolve({ inboundEventId: inbound.id, duplicate: false });
     },
   };
-  const context = { recorder, replyKeys, log: silentLog, now: () => new Date('2026-03-01T00:00:00Z') };
+  const now = () => new Date('2026-03-01T00:00:00Z');
+  const context = { recorder, replyKeys, log: silentLog, now, clickNote: () => 'received' };
   const door = { door: 'stream' as const, transportId: 'frame-1', correlationId: newId() };
   await receiveRobotMessage(context, robot, buildPayload(over), door);
   const [inbound] = taken;

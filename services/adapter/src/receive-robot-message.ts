@@ -9,7 +9,14 @@ import type { Robot } from './robots.ts';
 /** How a payload came in: which door, the frame id when it was the Stream, and the id that follows it from here on. */
 export type Door = { door: 'http' | 'stream'; transportId: string | null; correlationId: string };
 
-export type ReceiveContext = { recorder: InboundRecorder; replyKeys: SealKeys; log: Logger; now: () => Date };
+export type ReceiveContext = {
+  recorder: InboundRecorder;
+  replyKeys: SealKeys;
+  log: Logger;
+  now: () => Date;
+  /** What somebody who pressed a button is shown until the card itself changes. */
+  clickNote: (at: Date) => string;
+};
 
 /**
  * Takes a robot message that a door has authenticated, and resolves when it is committed: only then may it be

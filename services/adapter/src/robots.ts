@@ -19,6 +19,7 @@ export function loadRobots(config: StewardConfig, secretsDir: string): Robot[] {
           ownerKey: robot.events.ownerKey,
         }
       : null,
-    cardSecret: robot.cards ? readSecretFile(secretsDir, robot.cards.callbackSecretFile) : null,
+    cardSecret:
+      robot.cards?.callbackSecretFile === undefined ? null : readSecretFile(secretsDir, robot.cards.callbackSecretFile),
   }));
 }

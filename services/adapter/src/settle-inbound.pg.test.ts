@@ -2,9 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { newId } from '@steward/service-kit';
 import type { BusMessage } from '@steward/contracts';
 import type { BusHandler } from '@steward/bus';
+import { receivePlatformEvent } from './receive-platform-event.ts';
 import { createInboundRecorder } from './record-inbound.ts';
 import { consumeReceipts } from './settle-inbound.ts';
-import { buildInbound, openTestDatabase } from './testing.ts';
+import { buildInbound, buildRobot, openTestDatabase, replyKeys, silentLog } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 let receive: (message: BusMessage) => Promise<void>;
@@ -64,6 +65,31 @@ describe('receipts of agent-core', () => {
     await receive(settled(first));
     await receive(settled(newId()));
     expect(await state(source)).toEqual([closed, open]);
+  });
+
+  it('close a changed person too, told once however often the platform pushes it', async () => {
+    const recorder = createInboundRecorder({
+      db: database.db,
+      onCommitted: () => undefined,
+      onAltered: () => undefined,
+    });
+    const context = { recorder, replyKeys, log: silentLog, now: () => new Date(), clickNote: () => 'received' };
+    const robot = buildRobot({ appKey: `app-${newId()}` });
+    const left = {
+      eventId: 'e-1',
+      eventType: 'user_leave_org',
+      corpId: 'corp-1',
+      bornAtMs: null,
+      hadInvalidText: false,
+    };
+    for (let n = 0; n < 2; n += 1) {
+      const door = { door: 'stream' as const, transportId: `frame-${n}`, correlationId: newId() };
+      await receivePlatformEvent(context, robot, { ...left, payload: { userId: ['staff-9'] } }, door);
+    }
+    const told = await state(robot.appKey);
+    expect(told).toMatchObject([{ told: true, settled_at: null }]);
+    await receive(settled(told[0]?.id ?? ''));
+    expect(await state(robot.appKey)).toMatchObject([{ told: false, settled_at: expect.any(Date) }]);
   });
 
   it('that ask for missing numbers make exactly those due at once, and wake the relay', async () => {

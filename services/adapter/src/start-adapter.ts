@@ -13,6 +13,7 @@ import {
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
 import { appendAudit, assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
+import { createClickNote } from './click-note.ts';
 import { createRejectionCounter } from './count-rejections.ts';
 import type { AdapterTables } from './database.ts';
 import { addHttpDoors } from './http-doors.ts';
@@ -74,7 +75,13 @@ export async function startAdapter(o: AdapterOptions): Promise<{ url: string; st
     const loopDelay = createLoopDelayGuard({ maxDelayMs: o.maxLoopDelayMs });
     lifecycle.add('loop delay guard', () => Promise.resolve(loopDelay.close()));
 
-    const receive: ReceiveContext = { recorder, replyKeys: o.replyKeys, log, now: () => new Date() };
+    const receive: ReceiveContext = {
+      recorder,
+      replyKeys: o.replyKeys,
+      log,
+      now: () => new Date(),
+      clickNote: createClickNote(config),
+    };
     const streams = openStreamDoors({ ...receive, robots, rejections, apiUrl: config.dingtalk.apiUrl });
     lifecycle.add('stream doors', () => streams.close());
 

@@ -1,21 +1,59 @@
 import { sql } from 'kysely';
 import type { Db } from '@steward/postgres';
-import type { ClaimedTurn } from './claim-turn.ts';
+import { answerCancel, answerDecision, answerPending, answerShow } from './approvals/answer-decision.ts';
+import { answerFreeze, answerStop } from './approvals/answer-switches.ts';
+import { breakGlass, reviewGlass } from './approvals/break-glass.ts';
 import type { AgentTables } from './database.ts';
-import type { Access } from './judge-access.ts';
+import type { GatedTurn } from './gate/gate-context.ts';
+import { listTools } from './gate/list-tools.ts';
 import { quoteForMarkdown } from './quote-for-markdown.ts';
-import { texts, type Language } from './texts.ts';
+import { renderClock } from './render-clock.ts';
+import type { TurnContext } from './run-turn.ts';
+import { texts } from './texts.ts';
+import { toolTexts } from './tool-texts.ts';
 
 /** What commands tell about this installation. */
 export type CommandFacts = { version: string; timeZone: string; modelName: string | null; now: () => Date };
 
-type CommandContext = { db: Db<AgentTables>; language: Language; facts: CommandFacts };
-
-/** The answer to a command. Commands look at Steward's own state only, and need no model. */
+/** The answer to a command of the control lane. None of them needs a model or waits for a tool. */
 export async function answerCommand(
-  context: CommandContext,
-  turn: ClaimedTurn,
-  access: Access & { verdict: 'allow' },
+  context: TurnContext,
+  gated: GatedTurn,
+  name: string,
+  argument: string,
+): Promise<string> {
+  switch (name) {
+    case 'approve':
+    case 'deny':
+      return answerDecision(context, gated, name, argument);
+    case 'pending':
+      return answerPending(context, gated);
+    case 'show':
+      return answerShow(context, gated, argument);
+    case 'cancel':
+      return answerCancel(context, gated, argument);
+    case 'stop':
+      return answerStop(context, gated);
+    case 'freeze':
+    case 'unfreeze':
+      return answerFreeze(context, gated, name, argument);
+    case 'breakglass':
+      return breakGlass(context, gated, argument);
+    case 'review':
+      return reviewGlass(context, gated, argument);
+    case 'tools':
+      return answerTools(context, gated);
+    case 'skills':
+      return answerSkills(context, gated);
+    default:
+      return answerAboutHere(context, gated, name);
+  }
+}
+
+/** Commands that tell about this place, this person and this installation. */
+async function answerAboutHere(
+  context: TurnContext,
+  { turn, access, principal }: GatedTurn,
   name: string,
 ): Promise<string> {
   const { language, facts } = context;
@@ -29,7 +67,7 @@ export async function answerCommand(
       return texts.whoami[language]({
         nick: quoteForMarkdown(requester.nick),
         staffId: requester.staffId === null ? texts.none[language] : quoteForMarkdown(requester.staffId),
-        roles: access.person?.roles.join(', ') ?? texts.none[language],
+        roles: principal.roles.length === 0 ? texts.none[language] : principal.roles.join(', '),
       });
     case 'room':
       return texts.room[language]({
@@ -50,6 +88,47 @@ export async function answerCommand(
   }
 }
 
+/** `/tools`: what this person may use here, and how each is judged. */
+async function answerTools(context: TurnContext, gated: GatedTurn): Promise<string> {
+  const t = toolTexts[context.language];
+  const listed = await listTools(context, gated);
+  if (listed.length === 0) return t.noTools;
+  return listed
+    .map(({ tool: { definition }, judged }) =>
+      t.toolLine({
+        name: definition.name,
+        description: definition.description,
+        judged,
+        usage: renderUsage(definition),
+      }),
+    )
+    .join('\n');
+}
+
+function renderUsage({ parameters }: { parameters: Readonly<Record<string, unknown>> }): string {
+  const { properties, required } = parameters;
+  const needed = Array.isArray(required) ? required : [];
+  const names = typeof properties === 'object' && properties !== null ? Object.keys(properties) : [];
+  return names.map((name) => (needed.includes(name) ? `${name}=…` : `[${name}=…]`)).join(' ');
+}
+
+/** `/skills`: those that people may use; whoever holds a role also sees why others are not there. */
+function answerSkills(context: TurnContext, { principal }: GatedTurn): string {
+  const t = toolTexts[context.language];
+  const lines = context.skills
+    .filter(({ userInvocable }) => userInvocable)
+    .map(({ name, description, parameters }) =>
+      t.skillLine({
+        name,
+        description,
+        usage: parameters.map((one) => (one.required ? `${one.name}=…` : `[${one.name}=…]`)).join(' '),
+      }),
+    );
+  const problems = context.skillProblems.map(({ where, text }) => `- ${where}: ${text}`).join('\n');
+  const shown = lines.length === 0 ? t.noSkills : lines.join('\n');
+  return problems === '' || principal.roles.length === 0 ? shown : `${shown}\n${t.skillProblems(problems)}`;
+}
+
 /** Counts go no further than this: `/status` must not read a backlog to say that there is one. */
 const countLimit = 1_000;
 
@@ -67,9 +146,3 @@ async function countOpenWork(db: Db<AgentTables>): Promise<{ well: boolean; wait
 }
 
 const renderCount = (count: number) => (count > countLimit ? `${countLimit}+` : String(count));
-
-/** Every clock shows its time zone: people of one incident sit in several. */
-export function renderClock(at: Date, timeZone: string): string {
-  const text = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium' }).format(at);
-  return `${text} ${timeZone}`;
-}

@@ -1,118 +1,162 @@
-import { readFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { sql } from 'kysely';
 import OpenAI from 'openai';
-import { AppError, createBreaker, type StewardConfig } from '@steward/service-kit';
-import { maxOutboundTextLength } from '@steward/contracts';
+import { AppError, createBreaker, type BreakerOutcome, type StewardConfig } from '@steward/service-kit';
 import type { Db } from '@steward/postgres';
-import { renderClock } from './answer-command.ts';
-import { buildModelPrompt, type PromptMessage, type Utterance } from './build-model-prompt.ts';
+import { buildModelPrompt, maxUtteranceLength, type PromptMessage, type Utterance } from './build-model-prompt.ts';
 import type { ClaimedTurn } from './claim-turn.ts';
 import type { AgentTables } from './database.ts';
-import { toStorableText } from './to-storable-text.ts';
+import { createBoundedFetch } from './bounded-fetch.ts';
+import type { Prompts } from './load-prompts.ts';
+import type { ModelStep, OfferedTool, PastStep, SkillSummary } from './model-step.ts';
+import { renderClock } from './render-clock.ts';
+import { buildSkillTool } from './skill-tool.ts';
+import { toModelReply } from './to-model-step.ts';
 
-export type ModelReply = { text: string; model: string; promptHash: string };
-/** Answers a turn's words; `place` is the room or person as configured. Rejects with an AppError when the model is away, slow or says nothing. */
-export type AskModel = (turn: ClaimedTurn, place: string, signal: AbortSignal) => Promise<ModelReply>;
+export type { ModelCall, ModelStep, OfferedTool, PastStep, SkillSummary } from './model-step.ts';
+
+/**
+ * Asks for the next step of a turn: one request, one step. `place` is the room or person as configured, `steps` what was
+ * committed before with its results, oldest first. The caller commits the step before it looks at a call in it.
+ * A step without text and calls says nothing: the caller commits it and asks again.
+ * Rejects with MODEL_UNREACHABLE (absent or late), MODEL_UNREADABLE (no chat completion), MODEL_FORBIDDEN, MODEL_REFUSED,
+ * BREAKER_OPEN, or MODEL_SILENT (the last allowed step said nothing).
+ */
+export type AskModel = (o: {
+  turn: ClaimedTurn;
+  place: string;
+  requesterName: string;
+  requesterRoles: readonly string[];
+  tools: readonly OfferedTool[];
+  skills: readonly SkillSummary[];
+  steps: readonly PastStep[];
+  signal: AbortSignal;
+}) => Promise<ModelStep>;
 
 type ModelConfig = NonNullable<StewardConfig['model']>;
 
+/** More tools than this are not offered; servers refuse more than 128. */
+const maxOfferedTools = 100;
+/** A chat completion is some kilobytes; whatever is larger is not read to its end. */
+const maxReplyBytes = 2_097_152;
+
 /**
- * Asks an OpenAI-compatible chat completions endpoint. One deadline covers all steps of a turn; retries are the turn's,
- * not the client's. Each reply is committed as a step before it is used, so that a turn that resumes after a
- * crash does not ask (and pay) again.
+ * A model behind an OpenAI-compatible chat completions endpoint. Each request has the whole time limit; retries are the
+ * turn's, not the client's. On the last allowed step no tools are offered, so that it must answer.
  */
 export function createAskModel(o: {
   db: Db<AgentTables>;
   config: ModelConfig;
   apiKey: string;
-  systemPromptPath: string;
+  prompts: Prompts;
   timeZone: string;
   now: () => Date;
 }): AskModel {
+  const breaker = createBreaker({ name: 'model' });
+  const { name: model, maxSteps, timeoutMs, transcriptTurns } = o.config;
   const client = new OpenAI({
     baseURL: o.config.baseUrl,
     apiKey: o.apiKey,
     maxRetries: 0,
-    timeout: o.config.timeoutMs,
+    timeout: timeoutMs,
+    fetch: createBoundedFetch({ maxBytes: maxReplyBytes }),
   });
-  const breaker = createBreaker({ name: 'model' });
-  const systemText = readFileSync(o.systemPromptPath, 'utf8');
 
-  return async (turn, place, signal) => {
-    const transcript = await loadTranscript(o.db, turn, o.config.transcriptTurns);
-    const clock = renderClock(o.now(), o.timeZone);
+  return async ({ turn, steps, ...asked }) => {
+    const stepNumber = steps.length + 1;
+    if (stepNumber > maxSteps) throw silent(maxSteps);
+    const isLastStep = stepNumber === maxSteps;
+    const tools = isLastStep ? [] : offer(asked.tools, asked.skills);
     const { messages, hash } = buildModelPrompt({
-      systemText,
-      place,
-      environment: turn.environment,
-      clock,
-      transcript,
+      prompt: o.prompts.system,
+      fence: randomBytes(9).toString('hex'),
+      facts: {
+        requester: { name: asked.requesterName, roles: asked.requesterRoles },
+        place: asked.place,
+        environment: turn.environment,
+        clock: renderClock(o.now(), o.timeZone),
+        tools: asked.tools.slice(0, maxOfferedTools),
+        skills: asked.skills,
+        isLastStep,
+      },
+      transcript: await loadTranscript(o.db, turn, transcriptTurns),
+      steps,
     });
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(o.config.timeoutMs)]);
-    for (let step = 1; step <= o.config.maxSteps; step += 1) {
-      const text =
-        (await findStep(o.db, turn, step)) ??
-        (await breaker.run(() => askOnce(client, o.config.name, messages, deadline), isFault));
-      await recordStep(o.db, turn, step, text);
-      // A reply without text is a step without a result; there are no tools yet that it could have asked for.
-      if (text !== '') return { text, model: o.config.name, promptHash: hash };
-    }
-    throw new AppError('MODEL_SILENT', `the model gave no text in ${o.config.maxSteps} steps`, { retryable: false });
+    const takenIds = new Set(steps.flatMap(({ step }) => step.calls.map(({ id }) => id)));
+    const request = { model, messages, ...(tools.length > 0 ? { tools: tools.map(toFunctionTool) } : {}) };
+    const deadline = AbortSignal.any([asked.signal, AbortSignal.timeout(timeoutMs)]);
+    const reply = await breaker.run(async () => {
+      const completion = await requestCompletion(client, request, deadline);
+      const read = toModelReply(completion, { stepNumber, takenIds, mayCall: tools.length > 0 });
+      if (read === null) throw unreadable();
+      return read;
+    }, isFault);
+    if (isLastStep && reply.text === '') throw silent(maxSteps);
+    return { ...reply, model, promptHash: hash };
   };
 }
 
-async function askOnce(client: OpenAI, model: string, messages: PromptMessage[], signal: AbortSignal): Promise<string> {
+function offer(tools: readonly OfferedTool[], skills: readonly SkillSummary[]): OfferedTool[] {
+  const offered = tools.slice(0, maxOfferedTools);
+  return skills.length === 0 ? offered : [...offered, buildSkillTool(skills)];
+}
+
+const toFunctionTool = ({ name, description, parameters, judged }: OfferedTool) => ({
+  type: 'function' as const,
+  function: {
+    name,
+    description: judged === 'ask' ? `${description} (Runs only after people have approved the call.)` : description,
+    parameters,
+  },
+});
+
+type CompletionRequest = { model: string; messages: PromptMessage[]; tools?: ReturnType<typeof toFunctionTool>[] };
+
+async function requestCompletion(client: OpenAI, request: CompletionRequest, signal: AbortSignal): Promise<unknown> {
   try {
     // No limit of tokens: servers disagree on what it is called and refuse the other name. The reply is cut instead.
-    const completion = await client.chat.completions.create({ model, messages }, { signal });
-    const text = completion.choices[0]?.message.content ?? '';
-    return toStorableText(text.trim().slice(0, maxOutboundTextLength));
+    return await client.chat.completions.create(request, { signal });
   } catch (cause) {
-    const status = cause instanceof OpenAI.APIError ? (cause.status as number | undefined) : undefined;
-    const code =
-      status === undefined
-        ? 'MODEL_UNREACHABLE'
-        : status === 401 || status === 403
-          ? 'MODEL_FORBIDDEN'
-          : 'MODEL_REFUSED';
-    const text = status === undefined ? 'the model did not answer in time' : `the model answered with status ${status}`;
-    throw new AppError(code, text, { retryable: status === undefined || status >= 429, cause });
+    if (!(cause instanceof OpenAI.APIError)) throw unreadable(cause);
+    const status = cause.status as number | undefined;
+    if (status === undefined) throw unreachable(cause);
+    const code = status === 401 || status === 403 ? 'MODEL_FORBIDDEN' : 'MODEL_REFUSED';
+    throw new AppError(code, `the model answered with status ${status}`, { retryable: status >= 429, cause });
   }
 }
 
+const unreachable = (cause: unknown) =>
+  new AppError('MODEL_UNREACHABLE', 'the model did not answer in time', { retryable: true, cause });
+const unreadable = (cause?: unknown) =>
+  new AppError('MODEL_UNREADABLE', 'what answered at the address of the model is no chat completion', {
+    retryable: true,
+    cause,
+  });
+const silent = (maxSteps: number) =>
+  new AppError('MODEL_SILENT', `the model gave no answer in ${maxSteps} steps`, { retryable: false });
+
 /** Only an absent, slow or broken model opens the breaker; a request it refuses says nothing about its health. */
-function isFault(result: { ok: string } | { error: unknown }): boolean {
-  return 'error' in result && result.error instanceof AppError && result.error.retryable;
+function isFault(outcome: BreakerOutcome<unknown>): boolean {
+  return 'error' in outcome && outcome.error instanceof AppError && outcome.error.retryable;
 }
 
+/**
+ * What was said up to this turn, ending with its own question. The robot's own line of this turn ("waiting for …") is what
+ * others read while it waits; to the turn itself its steps say more.
+ */
 async function loadTranscript(db: Db<AgentTables>, turn: ClaimedTurn, turns: number): Promise<Utterance[]> {
-  const rows = await db
-    .selectFrom('transcript')
-    .select(['speaker', 'name', 'text'])
-    .where('robot_code', '=', turn.robotCode)
-    .where('conversation_id', '=', turn.conversationId)
-    .where('sequence', '<=', turn.sequence)
-    // However short the window, what the person says now is in it.
-    .where('sequence', '>', turn.sequence - Math.max(1, turns))
-    .orderBy('sequence')
-    .orderBy('speaker')
-    .execute();
-  return rows;
-}
-
-async function findStep(db: Db<AgentTables>, turn: ClaimedTurn, number: number): Promise<string | null> {
-  const row = await db
-    .selectFrom('step')
-    .select('reply')
-    .where('turn_id', '=', turn.id)
-    .where('number', '=', number)
-    .executeTakeFirst();
-  return row?.reply.text ?? null;
-}
-
-async function recordStep(db: Db<AgentTables>, turn: ClaimedTurn, number: number, text: string): Promise<void> {
-  await db
-    .insertInto('step')
-    .values({ turn_id: turn.id, number, reply: JSON.stringify({ text }) })
-    .onConflict((oc) => oc.columns(['turn_id', 'number']).doNothing())
-    .execute();
+  return (
+    db
+      .selectFrom('transcript')
+      .select(['speaker', 'name', sql<string>`left(text, ${maxUtteranceLength + 1})`.as('text')])
+      .where('robot_code', '=', turn.robotCode)
+      .where('conversation_id', '=', turn.conversationId)
+      .where('sequence', '<=', turn.sequence)
+      // However short the window, what the person says now is in it.
+      .where('sequence', '>', turn.sequence - Math.max(1, turns))
+      .where((eb) => eb.not(eb.and([eb('turn_id', '=', turn.id), eb('speaker', '=', 'robot')])))
+      .orderBy('sequence')
+      .orderBy('speaker')
+      .execute()
+  );
 }

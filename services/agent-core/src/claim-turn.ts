@@ -11,6 +11,8 @@ export type ClaimedTurn = {
   sequence: number;
   lane: Lane;
   attempt: number;
+  /** The attempt before it last went on after a wait: the attempts since then are its tries. */
+  resumedAtAttempt: number;
   correlationId: string;
   /** How long ago it was recorded, by the database's clock, when it was claimed. */
   ageSeconds: number;
@@ -34,6 +36,7 @@ export async function claimTurn(db: Db<AgentTables>, lanes: readonly Lane[]): Pr
     sequence: number;
     lane: Lane;
     attempt: number;
+    resumed_at_attempt: number;
     correlation_id: string;
     age_seconds: number;
     inbound: InboundReceived['body'];
@@ -45,7 +48,8 @@ export async function claimTurn(db: Db<AgentTables>, lanes: readonly Lane[]): Pr
     update agent_core.turn t set
       status = 'running', attempt = t.attempt + 1, lease_until = now() + ${leaseSeconds} * interval '1 s'
     from next where t.id = next.id
-    returning t.id, t.robot_code, t.conversation_id, t.sequence, t.lane, t.attempt, t.correlation_id, t.inbound,
+    returning t.id, t.robot_code, t.conversation_id, t.sequence, t.lane, t.attempt, t.resumed_at_attempt,
+      t.correlation_id, t.inbound,
       extract(epoch from now() - t.created_at)::float8 as age_seconds`
     .execute(db)
     .catch((error: unknown) => {
@@ -63,6 +67,7 @@ export async function claimTurn(db: Db<AgentTables>, lanes: readonly Lane[]): Pr
         sequence: row.sequence,
         lane: row.lane,
         attempt: row.attempt,
+        resumedAtAttempt: row.resumed_at_attempt,
         correlationId: row.correlation_id,
         ageSeconds: row.age_seconds,
         environment: row.inbound.environment,

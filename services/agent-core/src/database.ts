@@ -1,6 +1,8 @@
 import type { InboundReceived, Lane } from '@steward/contracts';
 import type { InboxTables, Json, NullableTimestamp, OutboxTables, Timestamp } from '@steward/postgres';
 import type { Generated } from 'kysely';
+import type { ModelStep } from './ask-model.ts';
+import type { GovernanceTables } from './governance-tables.ts';
 
 export type TurnStatus = 'queued' | 'running' | 'waiting' | 'done' | 'failed';
 
@@ -24,6 +26,7 @@ export type TurnTable = {
   lane: Lane;
   status: TurnStatus;
   attempt: Generated<number>;
+  resumed_at_attempt: Generated<number>;
   lease_until: NullableTimestamp;
   next_attempt_at: Timestamp;
   correlation_id: string;
@@ -33,7 +36,7 @@ export type TurnTable = {
   ended_at: NullableTimestamp;
 };
 
-export type StepTable = { turn_id: string; number: number; reply: Json<{ text: string }>; recorded_at: Timestamp };
+export type StepTable = { turn_id: string; number: number; reply: Json<ModelStep>; recorded_at: Timestamp };
 
 export type TranscriptTable = {
   turn_id: string;
@@ -47,7 +50,8 @@ export type TranscriptTable = {
 };
 
 export type AgentTables = OutboxTables &
-  InboxTables & {
+  InboxTables &
+  GovernanceTables & {
     conversation: ConversationTable;
     turn: TurnTable;
     step: StepTable;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { createMetrics, newId } from '@steward/service-kit';
+import { newId } from '@steward/service-kit';
 import { busMessageSchema, type BusMessage, type BusMessageOf } from '@steward/contracts';
 import { claimTurn, type ClaimedTurn } from './claim-turn.ts';
 import { endTurn, type TurnResult } from './end-turn.ts';
@@ -8,8 +8,9 @@ import { refuseOnce } from './refuse-once.ts';
 import { runTurn } from './run-turn.ts';
 import { postponeOutbound, settleOutbound } from './settle-outbound.ts';
 import { texts } from './texts.ts';
-import { buildDirectory } from './judge-access.ts';
-import { buildConfig, buildReceived, everyLane, openTestDatabase, silentLog } from './testing.ts';
+import { buildTurnContext } from './gate.test-support.ts';
+import { buildConfig, buildReceived, everyLane, openTestDatabase } from './testing.ts';
+import { toStorableText } from './to-storable-text.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 beforeAll(async () => {
@@ -31,14 +32,12 @@ const startTurn = async (o: Parameters<typeof buildReceived>[0] = {}): Promise<C
   if (turn === null) throw new Error('nothing was claimed');
   return turn;
 };
-const context = () => ({
-  db: database.db,
-  log: silentLog,
-  directory: buildDirectory(buildConfig()),
-  language: 'en' as const,
-  facts: { version: '1', timeZone: 'UTC', modelName: null, now },
-  askModel: null,
-});
+const context = () => buildTurnContext(database.db, {}, buildConfig());
+const run = async (turn: ClaimedTurn, o = context()): Promise<TurnResult> => {
+  const outcome = await runTurn(o, turn, new AbortController().signal);
+  if (outcome.status === 'waiting') throw new Error('the turn waits');
+  return outcome;
+};
 const requests = async () =>
   (
     await database.rows<{ message: BusMessage }>(
@@ -113,15 +112,9 @@ describe('ending a turn', () => {
 
   it('stores what a model may say: half characters and NUL, also at the edge of the title', async () => {
     const turn = await startTurn({ text: 'say something odd' });
-    const context = {
-      db: database.db,
-      log: silentLog,
-      directory: buildDirectory(buildConfig()),
-      language: 'en' as const,
-      facts: { version: '1', timeZone: 'UTC', modelName: 'm', now },
-      askModel: () => Promise.resolve({ text: `${'x'.repeat(59)}😀 tail \u0000 \ud83d`, model: 'm', promptHash: 'h' }),
-    };
-    expect(await end(turn, await runTurn(context, turn, new AbortController().signal))).toBe(true);
+    const step = { text: `${'x'.repeat(59)}😀 tail \u0000 \ud83d`, calls: [], model: 'm', promptHash: 'h' };
+    const asked = { ...context(), askModel: () => Promise.resolve({ ...step, text: toStorableText(step.text) }) };
+    expect(await end(turn, await run(turn, asked))).toBe(true);
     const [request] = await requests();
     expect(request?.body.content).toMatchObject({ text: `${'x'.repeat(59)}😀 tail \uFFFD \uFFFD` });
   });
@@ -143,7 +136,7 @@ describe('the one polite refusal', () => {
     const outcomes: string[] = [];
     for (let sequence = 1; sequence <= 3; sequence += 1) {
       const turn = await startTurn({ sequence, room: 'cid-unknown', text: '/help' });
-      const result = await runTurn(context(), turn, new AbortController().signal);
+      const result = await run(turn);
       outcomes.push(result.outcome);
       await end(turn, result);
     }
@@ -158,14 +151,14 @@ describe('the one polite refusal', () => {
   it('does not keep /status from counting what waits', async () => {
     const turn = await startTurn({ sequence: 1, text: '/status' });
     await recordInbound({ db: database.db, now }, buildReceived({ sequence: 2 }));
-    const result = await runTurn(context(), turn, new AbortController().signal);
+    const result = await run(turn);
     expect(result.answer?.text).toContain('requests waiting: 1');
     expect(result.answer?.text).toContain('answers not confirmed: 0');
   });
 
   it('does not let /status say that all is well while somebody waits, nor count a whole backlog', async () => {
     const turn = await startTurn({ sequence: 1, text: '/status' });
-    const status = async () => (await runTurn(context(), turn, new AbortController().signal)).answer?.text;
+    const status = async () => (await run(turn)).answer?.text;
     expect(await status()).toMatch(/^All is well\n/);
     await end(await startTurn({ room: 'cid-2', text: 'hello' }), answer('hi'));
     expect(await status()).toMatch(/^All is well\n/);
@@ -189,7 +182,6 @@ describe('the receipt of an outbound message', () => {
     type: 'outbound.settled.v1',
     body: { outboundMessageId, ending: 'accepted', reason: null, attempts: 1 },
   });
-  const metrics = createMetrics('test');
 
   it('postpones the request once it is recorded, and closes and audits it once it has ended', async () => {
     await end(await startTurn(), answer('fine'));
@@ -204,7 +196,7 @@ describe('the receipt of an outbound message', () => {
       `select extract(epoch from next_publish_at - now())::float8 / 60 as minutes from agent_core.outbox where type = 'outbound.requested.v1'`,
     );
     expect(due?.minutes).toBeGreaterThan(9);
-    const told = { db: database.db, log: silentLog, metrics };
+    const told = context();
     const ended = settled(outboundMessageId);
     await settleOutbound(told, ended);
     await settleOutbound(told, ended);

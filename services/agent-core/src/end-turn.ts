@@ -1,9 +1,10 @@
 import { sql } from 'kysely';
 import { newId } from '@steward/service-kit';
-import type { BusMessageOf, OutboundContent } from '@steward/contracts';
-import { appendAudit, tell, type Db, type Trx } from '@steward/postgres';
+import type { OutboundContent } from '@steward/contracts';
+import { appendAudit, type Db, type Trx } from '@steward/postgres';
 import { fenced, type ClaimedTurn } from './claim-turn.ts';
 import type { AgentTables } from './database.ts';
+import { tellOutbound } from './tell-outbound.ts';
 
 /** How a turn came out: what it says (null: nothing) and one word for the audit log. */
 export type TurnResult = {
@@ -11,6 +12,8 @@ export type TurnResult = {
   outcome: string;
   answer: OutboundContent | null;
   detail?: Record<string, unknown>;
+  /** The model that worked on it and the prompt it was given, if one did. */
+  model?: { name: string; promptHash: string };
 };
 
 /**
@@ -37,7 +40,10 @@ export async function endTurn(
         robotCode: turn.robotCode,
         conversationId: turn.conversationId,
         actor: turn.inbound.requester,
+        door: turn.inbound.door,
         subjectId: turn.id,
+        model: result.model?.name ?? null,
+        promptHash: result.model?.promptHash ?? null,
         detail: {
           ...result.detail,
           lane: turn.lane,
@@ -66,9 +72,21 @@ async function say(trx: Trx<AgentTables>, turn: ClaimedTurn, content: OutboundCo
       name: 'steward',
       text: content.text,
     })
+    // A turn that had to wait has a line already that says so.
+    .onConflict((oc) => oc.columns(['turn_id', 'speaker']).doUpdateSet({ text: content.text }))
     .execute();
-  const message = toOutboundRequested({ turn, content, outboundMessageId, after, now });
-  await tell(trx, [{ subjectId: outboundMessageId, message }]);
+  const { conversation, requester, replyAddress, inboundEventId } = turn.inbound;
+  await tellOutbound(trx, {
+    outboundMessageId,
+    after,
+    environment: turn.environment,
+    lane: turn.lane,
+    target: { kind: 'reply', conversation, staffId: requester.staffId, replyAddress },
+    content,
+    correlationId: turn.correlationId,
+    causationId: inboundEventId,
+    now,
+  });
   return outboundMessageId;
 }
 
@@ -84,34 +102,4 @@ async function moveTail(trx: Trx<AgentTables>, turn: ClaimedTurn, outboundMessag
     on conflict (robot_code, conversation_id, lane) do update set outbound_message_id = excluded.outbound_message_id
     returning (select outbound_message_id from previous) as previous`.execute(trx);
   return rows[0]?.previous ?? null;
-}
-
-function toOutboundRequested(o: {
-  turn: ClaimedTurn;
-  content: OutboundContent;
-  outboundMessageId: string;
-  after: string | null;
-  now: Date;
-}): BusMessageOf<'outbound.requested.v1'> {
-  const { inbound } = o.turn;
-  return {
-    type: 'outbound.requested.v1',
-    id: newId(),
-    correlationId: o.turn.correlationId,
-    causationId: inbound.inboundEventId,
-    occurredAt: o.now.toISOString(),
-    body: {
-      outboundMessageId: o.outboundMessageId,
-      afterOutboundMessageId: o.after,
-      environment: o.turn.environment,
-      lane: o.turn.lane,
-      target: {
-        kind: 'reply',
-        conversation: inbound.conversation,
-        staffId: inbound.requester.staffId,
-        replyAddress: inbound.replyAddress,
-      },
-      content: o.content,
-    },
-  };
 }

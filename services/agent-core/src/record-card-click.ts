@@ -1,42 +1,20 @@
 import { newId } from '@steward/service-kit';
 import type { CardClicked } from '@steward/contracts';
-import { appendAudit, recordOnce, tell, type Db } from '@steward/postgres';
+import { appendAudit, recordOnce, tell, type Db, type Trx } from '@steward/postgres';
 import type { AgentTables } from './database.ts';
 
 /**
- * Records a press of a card's button and tells the adapter that it is held here. No card that Steward sends has
- * buttons yet, so a press decides nothing: it is kept and audited as `ignored`.
+ * Records a press of a card's button and tells the adapter that it is held here. What it means is decided afterwards, from
+ * the row. True when there is something to decide.
  */
 export async function recordCardClick(
   o: { db: Db<AgentTables>; now: () => Date },
   clicked: CardClicked,
-): Promise<void> {
+): Promise<boolean> {
   const { body, correlationId } = clicked;
-  await o.db.transaction().execute(async (trx) => {
-    if (await recordOnce(trx, clicked.id)) {
-      await trx
-        .insertInto('card_click')
-        .values({
-          inbound_event_id: body.inboundEventId,
-          out_track_id: body.outTrackId,
-          staff_id: body.staffId,
-          corp_id: body.corpId,
-          correlation_id: correlationId,
-          click: JSON.stringify({ actionIds: body.actionIds, params: body.params, spaceId: body.spaceId }),
-        })
-        .execute();
-      await appendAudit(trx, 'agent-core', [
-        {
-          kind: 'card.clicked',
-          outcome: 'ignored',
-          correlationId,
-          environment: body.environment,
-          actor: { staffId: body.staffId, corpId: body.corpId },
-          subjectId: body.inboundEventId,
-          detail: { outTrackId: body.outTrackId, actionIds: body.actionIds },
-        },
-      ]);
-    }
+  return o.db.transaction().execute(async (trx) => {
+    const isNew = await recordOnce(trx, clicked.id);
+    if (isNew) await insertClick(trx, clicked);
     const receipt = {
       type: 'inbound.settled.v1',
       id: newId(),
@@ -46,5 +24,32 @@ export async function recordCardClick(
       body: { inboundEventId: body.inboundEventId },
     } as const;
     await tell(trx, [{ subjectId: body.inboundEventId, message: receipt }]);
+    return isNew;
   });
+}
+
+async function insertClick(trx: Trx<AgentTables>, { body, correlationId }: CardClicked): Promise<void> {
+  await trx
+    .insertInto('card_click')
+    .values({
+      inbound_event_id: body.inboundEventId,
+      out_track_id: body.outTrackId,
+      staff_id: body.staffId,
+      corp_id: body.corpId,
+      correlation_id: correlationId,
+      click: JSON.stringify(body),
+    })
+    .execute();
+  await appendAudit(trx, 'agent-core', [
+    {
+      kind: 'card.clicked',
+      outcome: 'recorded',
+      correlationId,
+      environment: body.environment,
+      actor: { staffId: body.staffId, corpId: body.corpId },
+      door: body.door,
+      subjectId: body.inboundEventId,
+      detail: { outTrackId: body.outTrackId, actionIds: body.actionIds },
+    },
+  ]);
 }

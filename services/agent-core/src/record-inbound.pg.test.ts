@@ -83,7 +83,7 @@ describe('recording an inbound event', () => {
     expect(await database.rows('select from agent_core.turn')).toHaveLength(1);
   });
 
-  it('records a card click once, audits it as ignored and sends its receipt each time', async () => {
+  it('records a card click once, whole, audits it and sends its receipt each time', async () => {
     const clicked: CardClicked = {
       ...buildReceived(),
       type: 'card.clicked.v1',
@@ -100,16 +100,16 @@ describe('recording an inbound event', () => {
         door: 'stream',
       },
     };
-    await recordCardClick({ db: database.db, now }, clicked);
-    await recordCardClick({ db: database.db, now }, clicked);
-    expect(await database.rows('select staff_id, click from agent_core.card_click')).toEqual([
-      { staff_id: 'staff-1', click: { actionIds: ['approve'], params: { code: '7F3K' }, spaceId: null } },
+    expect(await recordCardClick({ db: database.db, now }, clicked)).toBe(true);
+    expect(await recordCardClick({ db: database.db, now }, clicked)).toBe(false);
+    expect(await database.rows('select staff_id, click, decided_at from agent_core.card_click')).toEqual([
+      { staff_id: 'staff-1', click: clicked.body, decided_at: null },
     ]);
     expect((await outbox()).map(({ message }) => message.type)).toEqual(['inbound.settled.v1', 'inbound.settled.v1']);
     const audit = await database.rows(
       `select outcome from audit.entry where kind = 'card.clicked' and subject_id = '${clicked.body.inboundEventId}'`,
     );
-    expect(audit).toEqual([{ outcome: 'ignored' }]);
+    expect(audit).toEqual([{ outcome: 'recorded' }]);
   });
 });
 

@@ -3,7 +3,7 @@ import { newId } from '@steward/service-kit';
 import type { BusMessageOf, InboundReceived } from '@steward/contracts';
 import { recordOnce, tell, type Db, type Trx } from '@steward/postgres';
 import type { AgentTables } from './database.ts';
-import { laneOf, parseCommand } from './parse-command.ts';
+import { laneOf, parseInbound } from './parse-command.ts';
 
 /**
  * Records an inbound event as a queued turn with its line of transcript, and tells the adapter that it is held here.
@@ -39,7 +39,7 @@ async function recordTurn(trx: Trx<AgentTables>, { body, correlationId }: Inboun
       id: turnId,
       inbound_event_id: body.inboundEventId,
       sequence,
-      lane: content.kind === 'text' ? laneOf(parseCommand(content.text)) : 'answer',
+      lane: content.kind === 'text' ? laneOf(parseInbound(content)) : 'answer',
       status: 'queued',
       correlation_id: correlationId,
       inbound: JSON.stringify(body),

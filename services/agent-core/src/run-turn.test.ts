@@ -4,16 +4,32 @@ import { AppError, createLogger } from '@steward/service-kit';
 import { outboundContentSchema } from '@steward/contracts';
 import type { AskModel } from './ask-model.ts';
 import type { AgentTables } from './database.ts';
-import { buildDirectory } from './judge-access.ts';
+import type { TurnResult } from './end-turn.ts';
+import { buildTurnContext } from './gate.test-support.ts';
 import { runTurn, type TurnContext } from './run-turn.ts';
-import { buildConfig, buildTurn, silentLog, type InboundOptions } from './testing.ts';
+import { buildConfig, buildTurn, type InboundOptions } from './testing.ts';
 import { texts } from './texts.ts';
 
-/** A database where every statement succeeds and changes nothing. */
+/** A database where every statement succeeds and changes nothing, but that keeps the steps it is given. */
+class StepDriver extends DummyDriver {
+  override acquireConnection() {
+    return Promise.resolve({
+      executeQuery: ({ sql }: { sql: string }) =>
+        Promise.resolve({
+          rows: [],
+          ...(sql.includes('insert into agent_core.step') && { numAffectedRows: 1n }),
+        }),
+      streamQuery: () => {
+        throw new Error('no streams here');
+      },
+    });
+  }
+}
+
 const db = new Kysely<AgentTables>({
   dialect: {
     createAdapter: () => new PostgresAdapter(),
-    createDriver: () => new DummyDriver(),
+    createDriver: () => new StepDriver(),
     createIntrospector: (inner) => new PostgresIntrospector(inner),
     createQueryCompiler: () => new PostgresQueryCompiler(),
   },
@@ -24,31 +40,27 @@ beforeEach(() => {
 });
 const model =
   (reply: () => Promise<string>): AskModel =>
-  async ({ inbound: { content } }, place) => {
+  async ({ turn, place }) => {
+    const { content } = turn.inbound;
     asked.push({ text: content.kind === 'text' ? content.text : content.kind, place });
-    return { text: await reply(), model: 'qwen', promptHash: 'hash' };
+    return { text: await reply(), calls: [], model: 'qwen', promptHash: 'hash' };
   };
 const answering = model(() => Promise.resolve('# 42\nis the answer'));
-const run = (
+const run = async (
   o: InboundOptions & { attempt?: number },
   over: Partial<TurnContext> = {},
   signal = new AbortController().signal,
-) => {
-  const context: TurnContext = {
-    db,
-    log: silentLog,
-    directory: buildDirectory(buildConfig()),
-    language: 'en',
-    askModel: answering,
-    facts: {
-      version: '1.2.3',
-      timeZone: 'Asia/Shanghai',
-      modelName: over.askModel === null ? null : 'qwen',
-      now: () => new Date('2026-03-01T00:00:00Z'),
-    },
-    ...over,
+): Promise<TurnResult> => {
+  const facts = {
+    version: '1.2.3',
+    timeZone: 'Asia/Shanghai',
+    modelName: over.askModel === null ? null : 'qwen',
+    now: () => new Date('2026-03-01T00:00:00Z'),
   };
-  return runTurn(context, buildTurn(o), signal);
+  const context = buildTurnContext(db, { askModel: answering, facts, ...over }, buildConfig());
+  const outcome = await runTurn(context, buildTurn(o), signal);
+  if (outcome.status === 'waiting') throw new Error('the turn waits');
+  return outcome;
 };
 const text = (content: string, attachments = 0): InboundOptions => ({
   content: { kind: 'text', text: content, quotedText: null, attachments },
@@ -76,8 +88,8 @@ describe('a turn', () => {
     expect(asked).toEqual([{ text: 'how much?', place: 'ops-room' }]);
     expect(result).toMatchObject({
       outcome: 'model',
-      answer: { kind: 'markdown', title: '# 42', text: '# 42\nis the answer' },
-      detail: { model: 'qwen', promptHash: 'hash' },
+      answer: { kind: 'markdown', title: '42', text: '# 42\nis the answer' },
+      model: { name: 'qwen', promptHash: 'hash' },
     });
   });
 

@@ -1,37 +1,42 @@
-import { AppError, describeError, type Logger } from '@steward/service-kit';
-import { maxOutboundTextLength, type InboundContent, type OutboundContent } from '@steward/contracts';
-import type { Db } from '@steward/postgres';
+import { AppError, describeError } from '@steward/service-kit';
+import type { InboundContent } from '@steward/contracts';
 import { answerCommand, type CommandFacts } from './answer-command.ts';
+import { answerRun, answerSkill } from './answer-run.ts';
+import { answerWords } from './answer-words.ts';
 import type { AskModel } from './ask-model.ts';
 import type { ClaimedTurn } from './claim-turn.ts';
-import type { AgentTables } from './database.ts';
 import type { TurnResult } from './end-turn.ts';
-import { judgeAccess, type Access, type Directory } from './judge-access.ts';
-import { isKnownCommand, parseCommand } from './parse-command.ts';
+import { principalOf, type GateContext, type GatedTurn } from './gate/gate-context.ts';
+import { judgeAccess, type Access } from './judge-access.ts';
+import type { LoadedSkill, SkillProblem } from './load-skills.ts';
+import { isKnownCommand, parseInbound } from './parse-command.ts';
 import { quoteForMarkdown } from './quote-for-markdown.ts';
 import { refuseOnce } from './refuse-once.ts';
-import { texts, type Language } from './texts.ts';
-import { toStorableText } from './to-storable-text.ts';
+import { texts } from './texts.ts';
+import { toMarkdown } from './to-markdown.ts';
 
-export type TurnContext = {
-  db: Db<AgentTables>;
-  log: Logger;
-  directory: Directory;
-  language: Language;
+export type TurnContext = GateContext & {
   /** Null when no model is configured. */
   askModel: AskModel | null;
   facts: CommandFacts;
+  skills: readonly LoadedSkill[];
+  skillProblems: readonly SkillProblem[];
 };
 
-/** A turn that crashed or failed this often is given up; the person is told. */
+/** How a turn left the hands of this process: ended, or put aside until people or another service have done their part. */
+export type TurnOutcome = TurnResult | { status: 'waiting'; line: string; isHeld: boolean };
+
+/** A turn that crashed or failed this often since it was last resumed is given up; the person is told. */
 const maxAttempts = 5;
 
 /**
- * One turn from claim to answer. A new, a crashed and a resumed turn enter by this same door. It decides and asks, but
- * writes nothing that counts: whatever it returns takes effect in `endTurn`, once, if the turn is still ours.
+ * One turn from claim to answer. A new, a crashed and a resumed turn enter by this same door. What it returns takes effect in
+ * `endTurn`, once, if the turn is still ours; what it does on the way (a judged call, a decision) is written down once and
+ * found again by whoever comes next.
  */
-export async function runTurn(context: TurnContext, turn: ClaimedTurn, signal: AbortSignal): Promise<TurnResult> {
-  const crashedTooOften = turn.attempt > maxAttempts;
+export async function runTurn(context: TurnContext, turn: ClaimedTurn, signal: AbortSignal): Promise<TurnOutcome> {
+  const tries = turn.attempt - turn.resumedAtAttempt;
+  const crashedTooOften = tries > maxAttempts;
   const { content } = turn.inbound;
   if (content.kind === 'quota_notice') return noteQuota(context, turn, content.text);
   const access = judgeAccess(context.directory, turn.inbound);
@@ -43,7 +48,7 @@ export async function runTurn(context: TurnContext, turn: ClaimedTurn, signal: A
   try {
     return await answer(context, turn, content, access, signal);
   } catch (error) {
-    if (signal.aborted || turn.attempt < maxAttempts) throw error;
+    if (signal.aborted || tries < maxAttempts) throw error;
     return giveUp(context, turn, error);
   }
 }
@@ -64,22 +69,19 @@ async function answer(
   content: Exclude<InboundContent, { kind: 'quota_notice' }>,
   access: Access & { verdict: 'allow' },
   signal: AbortSignal,
-): Promise<TurnResult> {
+): Promise<TurnOutcome> {
   const { language } = context;
   switch (content.kind) {
     case 'unsupported':
       return say('unsupported', texts.unsupported[language](quoteForMarkdown(content.msgtype)));
     case 'text': {
-      const parsed = parseCommand(content.text);
-      if (parsed.kind === 'command') {
-        // What a person made up is theirs to say: it is no outcome.
-        const outcome = `command.${isKnownCommand(parsed.name) ? parsed.name : 'unknown'}`;
-        return say(outcome, await answerCommand(context, turn, access, parsed.name));
-      }
+      const parsed = parseInbound(content);
+      const gated: GatedTurn = { turn, access, principal: await principalOf(context, turn) };
+      if (parsed.kind === 'command') return answerNamed(context, gated, parsed, signal);
       if (parsed.text === '' && content.attachments === 0)
         return say('command.help', texts.help[language](context.askModel !== null));
       if (parsed.text === '') return say('unsupported', texts.unsupported[language]('picture'));
-      const result = await answerWords(context, turn, access.place, signal);
+      const result = await answerWords(context, gated, signal);
       return content.attachments > 0 ? withNote(result, texts.picturesIgnored[language]) : result;
     }
     default:
@@ -87,22 +89,17 @@ async function answer(
   }
 }
 
-/** Words go to the model; when there is none, or it does not answer in time, that is said instead of silence. */
-async function answerWords(
+async function answerNamed(
   context: TurnContext,
-  turn: ClaimedTurn,
-  place: string,
+  gated: GatedTurn,
+  { name, argument }: { name: string; argument: string },
   signal: AbortSignal,
-): Promise<TurnResult> {
-  if (context.askModel === null) return say('no_model', texts.noModel[context.language]);
-  try {
-    const reply = await context.askModel(turn, place, signal);
-    return { ...say('model', reply.text), detail: { model: reply.model, promptHash: reply.promptHash } };
-  } catch (error) {
-    if (signal.aborted || !(error instanceof AppError)) throw error;
-    context.log.warn('model.unavailable', { turnId: turn.id, correlationId: turn.correlationId, error });
-    return { ...say('model_unavailable', texts.modelAway[context.language]), detail: { code: error.code } };
-  }
+): Promise<TurnOutcome> {
+  if (name === 'run') return answerRun(context, gated, argument, signal);
+  if (name === 'skill') return answerSkill(context, gated, argument, signal);
+  // What a person made up is theirs to say: it is no outcome.
+  const outcome = `command.${isKnownCommand(name) ? name : 'unknown'}`;
+  return say(outcome, await answerCommand(context, gated, name, argument));
 }
 
 /** An unknown room or person gets one polite refusal, audited; after that nothing but audit entries. */
@@ -137,16 +134,7 @@ function giveUp(context: TurnContext, turn: ClaimedTurn, error: unknown): TurnRe
 
 const say = (outcome: string, text: string): TurnResult => ({ status: 'done', outcome, answer: toMarkdown(text) });
 
-const withNote = (result: TurnResult, note: string): TurnResult =>
-  result.answer === null ? result : { ...result, answer: toMarkdown(`${result.answer.text}\n\n${note}`) };
-
-/** The title is what a phone shows in the list of chats. */
-function toMarkdown(text: string): OutboundContent {
-  const storable = toStorableText(text.slice(0, maxOutboundTextLength));
-  // By code points, so that no character is cut in half.
-  const title = Array.from(storable.split('\n', 1)[0] ?? '')
-    .slice(0, 60)
-    .join('')
-    .trim();
-  return { kind: 'markdown', title: title === '' ? 'Steward' : title, text: storable };
-}
+const withNote = (result: TurnOutcome, note: string): TurnOutcome =>
+  result.status === 'waiting' || result.answer === null
+    ? result
+    : { ...result, answer: toMarkdown(`${result.answer.text}\n\n${note}`) };

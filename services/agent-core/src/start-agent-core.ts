@@ -1,4 +1,3 @@
-import path from 'node:path';
 import {
   createHttpApp,
   createLifecycle,
@@ -12,19 +11,32 @@ import {
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
 import { assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
+import { createClickWorker } from './approvals/work-clicks.ts';
+import { createApprovalWatch } from './approvals/watch-approvals.ts';
+import { createOperatorWorker } from './approvals/work-operator-requests.ts';
 import { createAskModel, type AskModel } from './ask-model.ts';
 import type { AgentTables } from './database.ts';
-import { buildDirectory } from './judge-access.ts';
+import { createDirectoryRefresh, recordPersonChanged, recordPersonFound } from './directory-roles.ts';
+import { createSurroundings } from './find-missing.ts';
+import type { GateContext } from './gate/gate-context.ts';
+import { loadPrompts } from './load-prompts.ts';
+import { loadSkills } from './load-skills.ts';
+import { openGate } from './open-gate.ts';
 import { recordCardClick } from './record-card-click.ts';
 import { recordInbound } from './record-inbound.ts';
 import { postponeOutbound, settleOutbound } from './settle-outbound.ts';
+import { createCheckpointWatch } from './watch-checkpoint.ts';
 import { createGapWatch } from './watch-gaps.ts';
 import { createTurnWorker } from './work-turns.ts';
 
 export type AgentCoreOptions = {
   config: StewardConfig;
   secretsDir: string;
+  /** What an operator edits: prompts, policies, HTTP tools, skills. */
   promptsDir: string;
+  policyDir: string;
+  toolsDir: string;
+  skillsDir: string;
   version: string;
   database: Database<AgentTables>;
   connectBus: (metrics: ReturnType<typeof createMetrics>) => Promise<Bus>;
@@ -50,19 +62,33 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
     relay.start();
     lifecycle.add('relay', () => relay.stop());
 
+    const gate = await openGate({ ...o, db, metrics, now, onTold: () => relay.wake() });
+    const { skills, problems } = loadUsableSkills(o, gate);
     const worker = createTurnWorker({
-      db,
-      log,
-      metrics,
-      now,
-      directory: buildDirectory(config),
-      language: config.language,
+      ...gate,
       askModel: createModel(o, now),
       facts: { version: o.version, timeZone: config.timeZone, modelName: config.model?.name ?? null, now },
+      skills,
+      skillProblems: problems,
       onEnded: () => relay.wake(),
     });
-    worker.start();
-    lifecycle.add('turn worker', () => worker.stop());
+    const clicks = createClickWorker(gate);
+    const loops = {
+      'turn worker': worker,
+      'card clicks': clicks,
+      approvals: createApprovalWatch(gate, () => worker.wake()),
+      'operator requests': createOperatorWorker(gate),
+      directory: createDirectoryRefresh({ db, log, config, onTold: gate.onTold }),
+      checkpoint: createCheckpointWatch(gate),
+    };
+    for (const [name, loop] of Object.entries(loops)) {
+      loop.start();
+      lifecycle.add(name, () => loop.stop());
+    }
+    lifecycle.add(
+      'policy reload',
+      reloadOnHangup(() => gate.policy.reload()),
+    );
 
     const gapWatch = createGapWatch({ db, log, metrics, wake: () => relay.wake() });
     gapWatch.start();
@@ -70,18 +96,22 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
 
     await bus.consume('agent-core.inbound.v1', async (message) => {
       if (message.type === 'inbound.received.v1') await recordInbound({ db, now }, message);
-      if (message.type === 'card.clicked.v1') await recordCardClick({ db, now }, message);
+      if (message.type === 'card.clicked.v1' && (await recordCardClick({ db, now }, message))) clicks.wake();
+      if (message.type === 'person.changed.v1') await recordPersonChanged({ db, now, config }, message);
       worker.wake();
       relay.wake();
     });
     await bus.consume('agent-core.outbound.v1', async (message) => {
       if (message.type === 'outbound.recorded.v1') await postponeOutbound(db, message);
-      if (message.type === 'outbound.settled.v1') await settleOutbound({ db, log, metrics }, message);
+      if (message.type === 'outbound.settled.v1') await settleOutbound(gate, message);
+      if (message.type === 'person.found.v1') await recordPersonFound(db, config, message);
+      worker.wake();
     });
 
     const readiness = async () => ({
       database: await o.database.check(),
       bus: { ok: bus.isReady() },
+      policy: gate.policy.check(),
     });
     const app = createHttpApp({ log, metrics, readiness });
     addErrorRoutes(app, log);
@@ -102,8 +132,30 @@ function createModel(o: AgentCoreOptions, now: () => Date): AskModel | null {
     config: model,
     // Local endpoints often want no key, but the client insists on one.
     apiKey: model.apiKeyFile === undefined ? 'none' : readSecretFile(o.secretsDir, model.apiKeyFile),
-    systemPromptPath: path.join(o.promptsDir, 'system.md'),
+    prompts: loadPrompts({ folder: o.promptsDir }),
     timeZone: o.config.timeZone,
     now,
   });
+}
+
+/** The skills that can be used here: what they need is there, the tools that they name among it. */
+function loadUsableSkills(o: AgentCoreOptions, gate: GateContext): ReturnType<typeof loadSkills> {
+  const surroundings = createSurroundings({ config: o.config, env: process.env, platform: process.platform });
+  const loaded = loadSkills({ folder: o.skillsDir, surroundings });
+  const lacking = (tools: readonly string[]) => tools.filter((name) => !gate.tools.has(name));
+  const problems = [
+    ...loaded.problems,
+    ...loaded.skills
+      .filter(({ tools }) => lacking(tools).length > 0)
+      .map(({ name, tools }) => ({ where: name, text: `needs tools that are not here: ${lacking(tools).join(', ')}` })),
+  ];
+  for (const problem of problems) o.log.warn('skill.skipped', problem);
+  return { skills: loaded.skills.filter(({ tools }) => lacking(tools).length === 0), problems };
+}
+
+/** SIGHUP means "read your policies again", as it does for daemons everywhere. Returns what stops listening. */
+function reloadOnHangup(reload: () => Promise<void>): () => Promise<void> {
+  const listen = () => void reload();
+  process.on('SIGHUP', listen);
+  return () => Promise.resolve(void process.off('SIGHUP', listen));
 }

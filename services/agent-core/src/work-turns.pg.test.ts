@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { createLogger, createMetrics, type Loop } from '@steward/service-kit';
 import { waitUntil } from '@steward/testkit';
 import type { AskModel } from './ask-model.ts';
-import { buildDirectory } from './judge-access.ts';
+import { buildTurnContext } from './gate.test-support.ts';
 import { recordInbound } from './record-inbound.ts';
 import { buildConfig, buildReceived, openTestDatabase } from './testing.ts';
 import { createTurnWorker } from './work-turns.ts';
@@ -32,15 +32,9 @@ const record = (sequence: number, text: string, room = 'cid-1') =>
 function startWorker(askModel: AskModel) {
   const metrics = createMetrics('test');
   const lines: string[] = [];
+  const log = createLogger({ service: 'test', write: (line) => lines.push(line) });
   const worker = createTurnWorker({
-    db: database.connect(8),
-    log: createLogger({ service: 'test', write: (line) => lines.push(line) }),
-    metrics,
-    now,
-    directory: buildDirectory(config),
-    language: 'en',
-    askModel,
-    facts: { version: '1', timeZone: 'UTC', modelName: 'm', now },
+    ...buildTurnContext(database.connect(8), { log, metrics, now, askModel }, config),
     onEnded: () => undefined,
   });
   worker.start();
@@ -57,7 +51,7 @@ const answers = async () =>
       `select text from agent_core.transcript where speaker = 'robot' order by sequence`,
     )
   ).map(({ text }) => text);
-const reply = (text: string) => ({ text, model: 'm', promptHash: 'h' });
+const reply = (text: string) => ({ text, calls: [], model: 'm', promptHash: 'h' });
 const wait = { timeoutMs: 15_000 };
 
 describe('the worker', () => {
@@ -65,7 +59,7 @@ describe('the worker', () => {
     let letGo: () => void = () => undefined;
     const gate = new Promise<void>((resolve) => (letGo = resolve));
     const order: number[] = [];
-    const model: AskModel = async ({ sequence }) => {
+    const model: AskModel = async ({ turn: { sequence } }) => {
       order.push(sequence);
       await gate;
       return reply(`answer ${sequence}`);
@@ -87,7 +81,7 @@ describe('the worker', () => {
   it('answers commands while more turns than it has slots wait for the model', async () => {
     for (let n = 1; n <= 8; n += 1) await record(1, 'question', `room-${n}`);
     let asked = 0;
-    const { worker } = startWorker((_turn, _place, signal) => {
+    const { worker } = startWorker(({ signal }) => {
       asked += 1;
       return new Promise((_resolve, reject) => {
         signal.addEventListener('abort', () => reject(new Error('stopped')));
@@ -133,7 +127,7 @@ describe('the worker', () => {
   it('gives the turn in hand back when it stops, at once and without an answer', async () => {
     await record(1, 'hello');
     let asked = false;
-    const { worker } = startWorker((_turn, _place, signal) => {
+    const { worker } = startWorker(({ signal }) => {
       asked = true;
       return new Promise((_resolve, reject) => {
         signal.addEventListener('abort', () => reject(new Error('stopped')));

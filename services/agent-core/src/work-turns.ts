@@ -1,9 +1,10 @@
 import { sql } from 'kysely';
-import { createLoop, type Loop, type Metrics } from '@steward/service-kit';
+import { createLoop, type Loop } from '@steward/service-kit';
 import type { Lane } from '@steward/contracts';
 import { claimTurn, fenced, leaseSeconds, renewLease, type ClaimedTurn } from './claim-turn.ts';
-import { endTurn, type TurnResult } from './end-turn.ts';
-import { runTurn, type TurnContext } from './run-turn.ts';
+import { endTurn } from './end-turn.ts';
+import { runTurn, type TurnContext, type TurnOutcome } from './run-turn.ts';
+import { putAside } from './wake-turn.ts';
 
 /**
  * Turns worked on at once in this process; a conversation holds at most one for each lane. Commands have slots of their
@@ -31,7 +32,7 @@ export function createTurnWorker(o: WorkerOptions): Loop {
   };
 }
 
-type WorkerOptions = TurnContext & { now: () => Date; metrics: Metrics; onEnded: () => void };
+type WorkerOptions = TurnContext & { onEnded: () => void };
 
 /** Works on one turn of the given lanes, if any is due. */
 function createWorkOn(o: WorkerOptions) {
@@ -47,7 +48,14 @@ function createWorkOn(o: WorkerOptions) {
     if (turn === null) return 'idle';
     const started = performance.now();
     const result = await underLease(o, turn, stopping, (signal) => runTurn(o, turn, signal));
-    if (result === 'postponed') return 'more';
+    if (result === 'postponed' || result === 'lost') {
+      if (result === 'lost') lost.inc();
+      return 'more';
+    }
+    if (result.status === 'waiting') {
+      await putTurnAside(o, turn, result);
+      return 'more';
+    }
     const ours = await endTurn(o, turn, result);
     if (ours) {
       ended.inc({ outcome: result.outcome.split('.')[0] ?? result.outcome });
@@ -71,14 +79,14 @@ function createWorkOn(o: WorkerOptions) {
 
 /**
  * Runs the work of a turn while its lease is renewed. The signal aborts when the lease is lost or the process stops.
- * An attempt that fails is put back to be tried again soon.
+ * An attempt that fails is put back to be tried again soon, unless another process has the turn by now.
  */
 async function underLease(
   o: TurnContext,
   turn: ClaimedTurn,
   stopping: AbortSignal,
-  work: (signal: AbortSignal) => Promise<TurnResult>,
-): Promise<TurnResult | 'postponed'> {
+  work: (signal: AbortSignal) => Promise<TurnOutcome>,
+): Promise<TurnOutcome | 'postponed' | 'lost'> {
   const lease = new AbortController();
   const timer = setInterval(
     () => {
@@ -98,15 +106,28 @@ async function underLease(
     const { id, correlationId, attempt } = turn;
     o.log.warn('turn.attempt.failed', { turnId: id, correlationId, attempt, error });
     // When this process stops, the turn goes back at once, for another to take.
-    await postpone(o, turn, stopping.aborted ? 0 : turn.attempt);
-    return 'postponed';
+    const delaySeconds = stopping.aborted ? 0 : turn.attempt - turn.resumedAtAttempt;
+    return (await postpone(o, turn, delaySeconds)) ? 'postponed' : 'lost';
   } finally {
     clearInterval(timer);
   }
 }
 
-async function postpone(o: TurnContext, turn: ClaimedTurn, delaySeconds: number): Promise<void> {
-  await fenced(o.db, turn)
+/** The slot is free for others while people decide; whoever wakes the turn, any replica goes on with it. */
+async function putTurnAside(
+  o: WorkerOptions,
+  turn: ClaimedTurn,
+  waiting: { line: string; isHeld: boolean },
+): Promise<void> {
+  const ours = await o.db.transaction().execute((trx) => putAside(trx, turn, waiting));
+  o.onTold();
+  const { id: turnId, correlationId, attempt } = turn;
+  o.log.info(ours ? 'turn.waiting' : 'turn.lost', { turnId, correlationId, attempt });
+}
+
+async function postpone(o: TurnContext, turn: ClaimedTurn, delaySeconds: number): Promise<boolean> {
+  const { numUpdatedRows } = await fenced(o.db, turn)
     .set({ status: 'queued', lease_until: null, next_attempt_at: sql`now() + ${delaySeconds} * interval '1 s'` })
-    .execute();
+    .executeTakeFirst();
+  return numUpdatedRows === 1n;
 }

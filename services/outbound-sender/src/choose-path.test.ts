@@ -1,11 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { budgetOf, choosePath } from './choose-path.ts';
+import { budgetOf, choosePath, laneOf } from './choose-path.ts';
 import { buildReply } from './testing.ts';
 
 const nowMs = Date.parse('2026-03-01T00:00:00Z');
+const content = { kind: 'markdown' } as const;
 const choose = (o: Parameters<typeof buildReply>[0], sessionGone = false) =>
-  choosePath({ target: buildReply(o), sessionGone, nowMs });
+  choosePath({ target: buildReply(o), content, sessionGone, nowMs });
 
 describe('the way of a message', () => {
   it('is the reply address while it lives, with half a minute to spare', () => {
@@ -26,8 +27,30 @@ describe('the way of a message', () => {
     [{ kind: 'person', robotCode: 'r', staffId: 's' }, 'person_openapi', 'robot r'],
     [{ kind: 'custom_robot', robot: 'r' }, 'custom_robot', 'custom_robot r'],
   ] as const)('of %j is %s, from the budget %s', (target, path, budget) => {
-    expect(choosePath({ target, sessionGone: false, nowMs })).toBe(path);
+    expect(choosePath({ target, content, sessionGone: false, nowMs })).toBe(path);
     expect(budgetOf(target)).toBe(budget);
+  });
+
+  it.each(['card', 'card_update', 'recall'] as const)('of a %s is its own, and needs the robot itself', (kind) => {
+    const by = (target: Parameters<typeof choosePath>[0]['target']) =>
+      choosePath({ target, content: { kind }, sessionGone: false, nowMs });
+    expect(by({ kind: 'group', robotCode: 'r', conversationId: 'c' })).toBe(kind);
+    expect(by({ kind: 'person', robotCode: 'r', staffId: 's' })).toBe(kind);
+    expect(by({ kind: 'custom_robot', robot: 'r' })).toBeNull();
+    expect(by(buildReply({ expiresAtMs: nowMs + 3_600_000 }))).toBeNull();
+  });
+
+  it('of a card goes before answers, and of anything else in the lane it was asked in', () => {
+    const lanes = ['control', 'approval', 'answer', 'bulk'] as const;
+    expect(lanes.map((lane) => laneOf(lane, { kind: 'card' }))).toEqual([
+      'control',
+      'approval',
+      'approval',
+      'approval',
+    ]);
+    expect(laneOf('bulk', { kind: 'card_update' })).toBe('approval');
+    for (const lane of lanes)
+      for (const kind of ['text', 'markdown', 'recall'] as const) expect(laneOf(lane, { kind })).toBe(lane);
   });
 
   it('never is a reply address that is gone or dead, and is missing only for an unknown person', () => {

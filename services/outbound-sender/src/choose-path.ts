@@ -1,4 +1,4 @@
-import type { OutboundTarget } from '@steward/contracts';
+import type { Lane, OutboundContentV2, OutboundTarget } from '@steward/contracts';
 import type { DeliveryPath } from './database.ts';
 
 /** A reply address this close to its end may die on the way. */
@@ -6,10 +6,31 @@ const expiryMarginMs = 30_000;
 
 /**
  * How a message can be delivered now: through the reply address while it lives (only it can @ somebody and it costs no
- * API call), else through the OpenAPI. Null when there is no way, for example a single chat with a person
- * without a staff id whose reply address is dead.
+ * API call), else through the OpenAPI. Cards and recalls have one path each and need the robot's app: no reply address and no
+ * custom robot can carry them. Null when there is no way, for example a single chat with a person without a staff id whose
+ * reply address is dead.
  */
-export function choosePath(o: { target: OutboundTarget; sessionGone: boolean; nowMs: number }): DeliveryPath | null {
+export function choosePath(o: {
+  target: OutboundTarget;
+  content: Pick<OutboundContentV2, 'kind'>;
+  sessionGone: boolean;
+  nowMs: number;
+}): DeliveryPath | null {
+  const { target, content } = o;
+  switch (content.kind) {
+    case 'text':
+    case 'markdown':
+      return chooseTextPath({ ...o, target });
+    case 'card':
+    case 'card_update':
+    case 'recall':
+      return target.kind === 'group' || target.kind === 'person' ? content.kind : null;
+    default:
+      return content.kind satisfies never;
+  }
+}
+
+function chooseTextPath(o: { target: OutboundTarget; sessionGone: boolean; nowMs: number }): DeliveryPath | null {
   const { target } = o;
   switch (target.kind) {
     case 'group':
@@ -27,6 +48,12 @@ export function choosePath(o: { target: OutboundTarget; sessionGone: boolean; no
     default:
       return target satisfies never;
   }
+}
+
+/** The lane that a message waits in: what a card shows is what people decide by, so it goes before answers. */
+export function laneOf(lane: Lane, content: Pick<OutboundContentV2, 'kind'>): Lane {
+  const isCard = content.kind === 'card' || content.kind === 'card_update';
+  return isCard && lane !== 'control' ? 'approval' : lane;
 }
 
 /** Whose send budget a message spends: the robot's, or the custom robot's. */

@@ -1,9 +1,11 @@
-import type { Environment, Lane, OutboundContent, OutboundTarget } from '@steward/contracts';
+import type { Environment, Lane, OutboundContentV2, OutboundTarget } from '@steward/contracts';
 import type { InboxTables, Json, NullableTimestamp, OutboxTables, Timestamp } from '@steward/postgres';
-import type { Generated } from 'kysely';
+import type { ColumnType, Generated } from 'kysely';
 
 export type OutboundStatus = 'queued' | 'sending' | 'accepted' | 'merged' | 'failed' | 'discarded' | 'unknown';
-export type DeliveryPath = 'session_webhook' | 'group_openapi' | 'person_openapi' | 'custom_robot';
+/** Words by four ways; the other three are named after the only content they carry. */
+export type DeliveryPath =
+  'session_webhook' | 'group_openapi' | 'person_openapi' | 'custom_robot' | 'card' | 'card_update' | 'recall';
 export type AttemptOutcome = 'unknown' | 'accepted' | 'retryable' | 'permanent' | 'invalid' | 'session_gone';
 
 export type OutboundMessageTable = {
@@ -14,7 +16,7 @@ export type OutboundMessageTable = {
   lane: Lane;
   budget: string;
   target: Json<OutboundTarget>;
-  content: Json<OutboundContent>;
+  content: Json<OutboundContentV2>;
   parts: Json<string[]>;
   parts_accepted: Generated<number>;
   status: OutboundStatus;
@@ -41,8 +43,24 @@ export type DeliveryAttemptTable = {
   ended_at: NullableTimestamp;
 };
 
+export type PersonLookupTable = {
+  id: string;
+  robot_code: string;
+  staff_id: string;
+  correlation_id: string;
+  requested_by: string;
+  recorded_at: Timestamp;
+  lease_until: NullableTimestamp;
+  result: 'found' | 'absent' | 'failed' | null;
+  role_ids: ColumnType<string[], string | undefined, string>;
+  department_ids: ColumnType<string[], string | undefined, string>;
+  code: string | null;
+  answered_at: NullableTimestamp;
+};
+
 export type SenderTables = OutboxTables &
   InboxTables & {
     outbound_message: OutboundMessageTable;
     delivery_attempt: DeliveryAttemptTable;
+    person_lookup: PersonLookupTable;
   };

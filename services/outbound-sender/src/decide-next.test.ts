@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { decideNext } from './decide-next.ts';
+import type { DeliveryPath } from './database.ts';
+import { decideNext, isRepeatable } from './decide-next.ts';
 
 type Facts = Parameters<typeof decideNext>[0];
 const hour = 3_600_000;
@@ -15,10 +16,14 @@ const facts: Facts = {
   retryAfterMs: null,
   random: 0.5,
 };
+const paths = [
+  ...(['session_webhook', 'group_openapi', 'person_openapi', 'custom_robot'] as const),
+  ...(['card', 'card_update', 'recall'] as const),
+] satisfies DeliveryPath[];
 const decide = (over: Partial<Facts>) => decideNext({ ...facts, ...over });
 const anyFacts: fc.Arbitrary<Facts> = fc.record({
   outcome: fc.constantFrom('unknown', 'accepted', 'retryable', 'permanent', 'invalid', 'session_gone'),
-  path: fc.constantFrom('session_webhook', 'group_openapi', 'person_openapi', 'custom_robot'),
+  path: fc.constantFrom(...paths),
   code: fc.option(fc.string()),
   attemptCount: fc.integer({ min: 1, max: 10_000 }),
   ageMs: fc.integer({ min: 0, max: 24 * hour }),
@@ -57,8 +62,24 @@ describe('what becomes of a message after an attempt', () => {
       { outcome: 'unknown', unknownCount: 9, path: 'custom_robot' },
       { kind: 'again', delayMs: 1_000, sessionGone: false },
     ],
+    [
+      'a recall refused',
+      { outcome: 'permanent', path: 'recall', code: 'RECALL_REFUSED' },
+      { kind: 'end', ending: 'failed', reason: 'RECALL_REFUSED' },
+    ],
+    [
+      'a recall refused after one that nobody knows the end of',
+      { outcome: 'permanent', path: 'recall', code: 'RECALL_REFUSED', unknownCount: 1 },
+      { kind: 'end', ending: 'unknown', reason: 'RECALL_REFUSED' },
+    ],
   ])('%s', (_, over, next) => {
     expect(decide(over)).toEqual(next);
+  });
+
+  it.each(['card', 'card_update', 'recall'] as const)('tries an unknown %s again until it is given up', (path) => {
+    const unknown = { outcome: 'unknown', path, unknownCount: 50, attemptCount: 50 } as const;
+    expect(decide(unknown)).toMatchObject({ kind: 'again' });
+    expect(decide({ ...unknown, ageMs: 7 * hour })).toMatchObject({ kind: 'end', ending: 'unknown' });
   });
 
   it('never sends again what may have arrived twice, and never calls it failed or accepted', () => {
@@ -67,7 +88,7 @@ describe('what becomes of a message after an attempt', () => {
         const next = decideNext({
           ...o,
           outcome: 'unknown',
-          path: o.path === 'custom_robot' ? 'group_openapi' : o.path,
+          path: isRepeatable(o.path) ? 'group_openapi' : o.path,
           unknownCount: 2 + (o.unknownCount % 5),
         });
         expect(next).toMatchObject({ kind: 'end', ending: 'unknown' });

@@ -13,8 +13,17 @@ const maxDelayMs = 5 * 60_000;
 const maxUnknown = 1;
 
 /**
- * Decides from the outcome of an attempt alone. By the path of a custom robot the platform itself drops a repeat
- * (msgUuid), so that an unknown outcome may be tried again freely. `random` in [0, 1) spreads the delays (full jitter).
+ * Paths by which an unknown outcome may be tried again freely, because a repeat changes nothing: the platform drops that of
+ * a custom robot (msgUuid) and of a card (outTrackId), new values of a card are the same values, and what was taken back
+ * stays away.
+ */
+const repeatablePaths: readonly DeliveryPath[] = ['custom_robot', 'card', 'card_update', 'recall'];
+
+/** Whether a second attempt by this path is none that a reader could notice. */
+export const isRepeatable = (path: DeliveryPath): boolean => repeatablePaths.includes(path);
+
+/**
+ * Decides from the outcome of an attempt alone. `random` in [0, 1) spreads the delays (full jitter).
  */
 export function decideNext(o: {
   outcome: AttemptOutcome;
@@ -33,14 +42,15 @@ export function decideNext(o: {
       return o.lastPart ? { kind: 'end', ending: 'accepted', reason: null } : { kind: 'next_part' };
     case 'permanent':
     case 'invalid':
-      return { kind: 'end', ending: 'failed', reason };
+      // A recall that nobody knows the end of may have done what its repeat is refused for.
+      return { kind: 'end', ending: o.path === 'recall' && o.unknownCount > 0 ? 'unknown' : 'failed', reason };
     case 'session_gone':
       // Only a reply address can be gone: said of anything else, another try would ask the same again.
       return o.path !== 'session_webhook' || o.ageMs > giveUpAfterMs
         ? { kind: 'end', ending: 'failed', reason }
         : { kind: 'again', delayMs: 0, sessionGone: true };
     case 'unknown':
-      if (o.path !== 'custom_robot' && o.unknownCount > maxUnknown) return { kind: 'end', ending: 'unknown', reason };
+      if (!isRepeatable(o.path) && o.unknownCount > maxUnknown) return { kind: 'end', ending: 'unknown', reason };
       return o.ageMs > giveUpAfterMs ? { kind: 'end', ending: 'unknown', reason } : again(o);
     case 'retryable':
       return o.ageMs > giveUpAfterMs ? { kind: 'end', ending: 'failed', reason } : again(o);

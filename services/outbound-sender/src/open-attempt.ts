@@ -1,10 +1,11 @@
 import { sql } from 'kysely';
 import { newId } from '@steward/service-kit';
-import type { OutboundContent, OutboundTarget } from '@steward/contracts';
+import type { Environment, OutboundContentV2, OutboundTarget } from '@steward/contracts';
 import type { Db, Trx } from '@steward/postgres';
 import { choosePath } from './choose-path.ts';
 import { giveUpAfterMs } from './decide-next.ts';
 import { endOutbound } from './end-outbound.ts';
+import { findRecall } from './find-recall.ts';
 import type { DeliveryPath, SenderTables } from './database.ts';
 
 /** An attempt that is written down as `unknown` and may now touch the network, until its lease ends. */
@@ -16,7 +17,7 @@ export type OpenAttempt = {
   number: number;
   path: DeliveryPath;
   target: OutboundTarget;
-  content: OutboundContent;
+  content: OutboundContentV2;
   part: number;
   partCount: number;
   text: string;
@@ -24,6 +25,8 @@ export type OpenAttempt = {
   ageMs: number;
   /** What the attempt before came to, if it was no success. */
   reason: string | null;
+  /** For a recall: the handles of what is to be taken back. */
+  processQueryKeys: readonly string[];
 };
 
 /** A send takes at most 12 s; the rest is for its closing, should the database be away for a moment. */
@@ -40,8 +43,8 @@ type Limits = { perMinuteOf: (budget: string) => number };
 /**
  * Claims the next message that is due and writes its attempt, in one transaction, before anything is sent: so a crash
  * leaves an attempt that says "unknown", never a send that nobody knows of. `idle`: nothing is due. `again`: another
- * replica was faster with the budget, the message ended because there is no way to it, or it was put off, without an
- * attempt, because its path `isHeldBack`; look again.
+ * replica was faster with the budget, the message ended because there is no way to it or nothing to take back, or it was
+ * put off, without an attempt, because its path `isHeldBack` or what it takes back is still being sent; look again.
  */
 export async function openAttempt(o: {
   db: Db<SenderTables>;
@@ -52,28 +55,37 @@ export async function openAttempt(o: {
   return o.db.transaction().execute(async (trx) => {
     const due = await claimDue(trx);
     if (due === undefined) return 'idle';
-    const path = choosePath({ target: due.target, sessionGone: due.session_gone, nowMs: o.now().getTime() });
-    if (path === null) {
-      await endOutbound(trx, { ...due, status: 'failed', reason: 'NO_WAY_TO_RECIPIENT' }, o.now());
-      return 'again';
-    }
-    if (o.isHeldBack(path, due.budget)) {
-      if (due.age_ms > giveUpAfterMs)
-        await endOutbound(trx, { ...due, status: 'failed', reason: 'BREAKER_OPEN' }, o.now());
-      else await putOff(trx, due.id);
+    const { target, content } = due;
+    const path = choosePath({ target, content, sessionGone: due.session_gone, nowMs: o.now().getTime() });
+    const fail = async (reason: string) => {
+      // An attempt whose outcome nobody knows may have arrived: the message did not plainly fail.
+      const status = due.unknown_count > 0 ? 'unknown' : 'failed';
+      await endOutbound(trx, { ...due, status, reason }, o.now());
+      return 'again' as const;
+    };
+    if (path === null) return fail('NO_WAY_TO_RECIPIENT');
+    const recall =
+      content.kind === 'recall' ? await findRecall(trx, { ...due, originalId: content.outboundMessageId }) : noRecall;
+    if (recall.kind === 'refused') return fail(recall.reason);
+    if (recall.kind === 'not_yet' || o.isHeldBack(path, due.budget)) {
+      if (due.age_ms > giveUpAfterMs) return fail(recall.kind === 'not_yet' ? 'RECALL_IMPOSSIBLE' : 'BREAKER_OPEN');
+      await putOff(trx, due.id);
       return 'again';
     }
     if (!(await spendBudget(trx, due.budget, o.limits.perMinuteOf(due.budget)))) return 'again';
-    return writeAttempt(trx, due, path);
+    return writeAttempt(trx, due, path, recall.keys);
   });
 }
+
+const noRecall = { kind: 'keys', keys: [] } as const;
 
 type Due = {
   id: string;
   correlation_id: string;
+  environment: Environment;
   budget: string;
   target: OutboundTarget;
-  content: OutboundContent;
+  content: OutboundContentV2;
   parts: string[];
   parts_accepted: number;
   attempt_count: number;
@@ -121,7 +133,7 @@ const dueHeads = sql`
 async function claimDue(trx: Trx<SenderTables>): Promise<Due | undefined> {
   const { rows } = await sql<Due>`
     ${dueHeads}
-    select m.id, m.correlation_id, m.budget, m.target, m.content, m.parts, m.parts_accepted, m.attempt_count, m.unknown_count,
+    select m.id, m.correlation_id, m.environment, m.budget, m.target, m.content, m.parts, m.parts_accepted, m.attempt_count, m.unknown_count,
       m.session_gone, m.reason, (extract(epoch from now() - m.recorded_at) * 1000)::float8 as age_ms
     from head
     join outbound_sender.outbound_message m on m.id = head.id
@@ -153,7 +165,12 @@ async function spendBudget(trx: Trx<SenderTables>, budget: string, perMinute: nu
   return numAffectedRows === 1n;
 }
 
-async function writeAttempt(trx: Trx<SenderTables>, due: Due, path: DeliveryPath): Promise<OpenAttempt> {
+async function writeAttempt(
+  trx: Trx<SenderTables>,
+  due: Due,
+  path: DeliveryPath,
+  processQueryKeys: readonly string[],
+): Promise<OpenAttempt> {
   const attemptId = newId();
   const number = due.attempt_count + 1;
   const part = due.parts_accepted;
@@ -181,5 +198,6 @@ async function writeAttempt(trx: Trx<SenderTables>, due: Due, path: DeliveryPath
     unknownCount: due.unknown_count,
     ageMs: due.age_ms,
     reason: due.reason,
+    processQueryKeys,
   };
 }

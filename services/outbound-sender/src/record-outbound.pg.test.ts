@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { busMessageSchema, type BusMessage } from '@steward/contracts';
 import { recordOutbound } from './record-outbound.ts';
-import { buildRequested, openTestDatabase } from './testing.ts';
+import { buildRequested, buildRequestedV2, cardContent, openTestDatabase } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 beforeAll(async () => {
@@ -56,6 +56,19 @@ describe('recording a request', () => {
         attempts: 2,
       },
     });
+  });
+
+  it('takes what is no words as one part without any, and a card before answers', async () => {
+    const requested = buildRequestedV2({ content: cardContent, lane: 'bulk' });
+    await Promise.all([record(requested), record(requested)]);
+    expect(await database.rows('select lane, parts, content from outbound_sender.outbound_message')).toEqual([
+      { lane: 'approval', parts: [''], content: cardContent },
+    ]);
+    expect(
+      await database.rows(
+        `select detail from audit.entry where subject_id = '${requested.body.outboundMessageId}' and kind = 'outbound.recorded'`,
+      ),
+    ).toEqual([{ detail: expect.objectContaining({ lane: 'approval', content: 'card', target: 'group' }) }]);
   });
 
   it('fixes the parts when it records: each below the limit, together the whole text, fences whole', async () => {

@@ -1,8 +1,14 @@
 import { newId } from '@steward/service-kit';
-import type { BusMessageOf, OutboundRequested } from '@steward/contracts';
+import type {
+  BusMessageOf,
+  OutboundContent,
+  OutboundContentV2,
+  OutboundRequested,
+  OutboundRequestedV2,
+} from '@steward/contracts';
 import { appendAudit, recordOnce, tell, type Db, type Trx } from '@steward/postgres';
 import { splitContent } from '@steward/dingtalk';
-import { budgetOf } from './choose-path.ts';
+import { budgetOf, laneOf } from './choose-path.ts';
 import type { SenderTables } from './database.ts';
 import { toOutboundSettled } from './end-outbound.ts';
 
@@ -14,13 +20,16 @@ const maxPartBytes = 12_000;
 /** Most messages end sooner than this; then their ending says it all and the receipt is never published. */
 const receiptDelayMs = 2_000;
 
+/** Both versions are the same request; the second can ask for more. */
+type Requested = OutboundRequested | OutboundRequestedV2;
+
 /**
  * Records a requested message in the delivery ledger, once, and answers with the receipt. A request that is asked again
  * gets its receipt again, and the ending too if it has ended: whatever was lost on the way back is told once more.
  */
 export async function recordOutbound(
   o: { db: Db<SenderTables>; now: () => Date },
-  requested: OutboundRequested,
+  requested: Requested,
 ): Promise<void> {
   const { outboundMessageId } = requested.body;
   await o.db.transaction().execute(async (trx) => {
@@ -45,7 +54,10 @@ export async function recordOutbound(
   });
 }
 
-async function insertMessage(trx: Trx<SenderTables>, { body, correlationId }: OutboundRequested): Promise<void> {
+async function insertMessage(trx: Trx<SenderTables>, { body, correlationId }: Requested): Promise<void> {
+  const { content } = body;
+  const lane = laneOf(body.lane, content);
+  const parts = splitParts(content);
   await trx
     .insertInto('outbound_message')
     .values({
@@ -53,11 +65,11 @@ async function insertMessage(trx: Trx<SenderTables>, { body, correlationId }: Ou
       after_id: body.afterOutboundMessageId,
       correlation_id: correlationId,
       environment: body.environment,
-      lane: body.lane,
+      lane,
       budget: budgetOf(body.target),
       target: JSON.stringify(body.target),
-      content: JSON.stringify(body.content),
-      parts: JSON.stringify(splitContent(body.content, { maxBytes: maxPartBytes }).map(({ text }) => text)),
+      content: JSON.stringify(content),
+      parts: JSON.stringify(parts),
       status: 'queued',
     })
     .execute();
@@ -68,12 +80,23 @@ async function insertMessage(trx: Trx<SenderTables>, { body, correlationId }: Ou
       correlationId,
       environment: body.environment,
       subjectId: body.outboundMessageId,
-      detail: { lane: body.lane, target: body.target.kind, bytes: Buffer.byteLength(body.content.text) },
+      detail: { lane, target: body.target.kind, content: content.kind, bytes: sizeOf(content) },
     },
   ]);
 }
 
-function toOutboundRecorded(requested: OutboundRequested, now: Date): BusMessageOf<'outbound.recorded.v1'> {
+/** What is no text is one part without words. */
+function splitParts(content: OutboundContentV2): string[] {
+  return isText(content) ? splitContent(content, { maxBytes: maxPartBytes }).map(({ text }) => text) : [''];
+}
+
+const sizeOf = (content: OutboundContentV2): number =>
+  Buffer.byteLength(isText(content) ? content.text : JSON.stringify(content));
+
+const isText = (content: OutboundContentV2): content is OutboundContent =>
+  content.kind === 'text' || content.kind === 'markdown';
+
+function toOutboundRecorded(requested: Requested, now: Date): BusMessageOf<'outbound.recorded.v1'> {
   return {
     type: 'outbound.recorded.v1',
     id: newId(),

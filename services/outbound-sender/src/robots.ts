@@ -1,9 +1,16 @@
 import { readSecretFile, type StewardConfig } from '@steward/service-kit';
-import { createTokenSource, type RobotApp, type SessionWebhookRule } from '@steward/dingtalk';
+import { createTokenSource, type CardCallbackRoute, type RobotApp, type SessionWebhookRule } from '@steward/dingtalk';
+
+export type SenderRobot = {
+  app: RobotApp;
+  rule: SessionWebhookRule;
+  /** How clicks on its cards come back. */
+  cardCallback: CardCallbackRoute;
+};
 
 /** The robots that can send, with their credentials, by robotCode and (custom robots) by name. */
 export type SenderRobots = {
-  byCode: ReadonlyMap<string, { app: RobotApp; rule: SessionWebhookRule }>;
+  byCode: ReadonlyMap<string, SenderRobot>;
   customRobots: ReadonlyMap<string, { accessToken: string; secret: string | null }>;
   /** The sends a budget allows in a minute. */
   perMinuteOf: (budget: string) => number;
@@ -30,7 +37,7 @@ export function loadSenderRobots(config: StewardConfig, secretsDir: string): Sen
           hosts: sessionWebhookHosts,
           httpHosts: robot.environment === 'test' ? plainHttpHosts(config) : [],
         };
-        return [robot.code, { app, rule }];
+        return [robot.code, { app, rule, cardCallback: toCardCallback(robot) }];
       }),
     ),
     customRobots: new Map(
@@ -44,6 +51,11 @@ export function loadSenderRobots(config: StewardConfig, secretsDir: string): Sen
     ),
     perMinuteOf: (budget) => perMinute.get(budget) ?? unknownBudgetPerMinute,
   };
+}
+
+/** Clicks come by the door that the robot has: the platform is told for each card. */
+function toCardCallback({ name, doors }: StewardConfig['robots'][number]): CardCallbackRoute {
+  return doors.includes('stream') ? { kind: 'stream' } : { kind: 'http', routeKey: name };
 }
 
 /** A simulator speaks plain http; only robots of environment test may be answered there. */

@@ -4,9 +4,9 @@ import type { ApiClient, RobotApp, SendOutcome, SendRefused } from '@steward/din
 import { replyAddressContext, type OutboundTarget } from '@steward/contracts';
 import type { OpenAttempt } from './open-attempt.ts';
 import { createSend } from './send-by-path.ts';
-import { buildAttempt, buildReply, replyKeys } from './testing.ts';
+import { buildAttempt, buildReply, cardContent, cardUpdate, replyKeys } from './testing.ts';
 
-type Call = { door: keyof ApiClient; content: { text: string } } & Record<string, unknown>;
+type Call = { door: keyof ApiClient; content?: { text: string } } & Record<string, unknown>;
 let calls: Call[] = [];
 let states: string[] = [];
 let answer: () => Promise<SendOutcome>;
@@ -32,23 +32,31 @@ const app: RobotApp = {
   robotCode: 'dingtest',
   tokens: { get: () => Promise.resolve('token'), invalidate: () => undefined },
 };
+const httpApp: RobotApp = { ...app, robotCode: 'dinghttp' };
 const rule = { hosts: ['oapi.dingtalk.com'], httpHosts: [] };
 const createSender = () => {
-  const door =
-    <K extends keyof ApiClient>(name: K): ApiClient[K] =>
-    (o: { content: { text: string } }) => {
-      calls.push({ door: name, ...o });
-      return answer();
-    };
+  const door = (name: keyof ApiClient) => (o: object) => {
+    calls.push({ door: name, ...o });
+    return answer();
+  };
   return createSend({
     api: {
       sendBySession: door('sendBySession'),
       sendToUsers: door('sendToUsers'),
       sendToGroup: door('sendToGroup'),
       sendByCustomRobot: door('sendByCustomRobot'),
+      createAndDeliverCard: door('createAndDeliverCard'),
+      updateCard: door('updateCard'),
+      recallGroup: door('recallGroup'),
+      recallUsers: door('recallUsers'),
+      registerCardCallback: door('registerCardCallback'),
+      lookUpPerson: () => Promise.resolve({ kind: 'absent' }),
     },
     robots: {
-      byCode: new Map([['dingtest', { app, rule }]]),
+      byCode: new Map([
+        ['dingtest', { app, rule, cardCallback: { kind: 'stream' } }],
+        ['dinghttp', { app: httpApp, rule, cardCallback: { kind: 'http', routeKey: 'ops' } }],
+      ]),
       customRobots: new Map([['ops-alerts', { accessToken: 'custom-token', secret: 'custom-secret' }]]),
       perMinuteOf: () => 600,
     },
@@ -99,16 +107,67 @@ describe('each path', () => {
     expect(calls[1]?.['msgUuid']).toBe(calls[0]?.['msgUuid']);
     expect(calls[2]?.['msgUuid']).not.toBe(calls[0]?.['msgUuid']);
     // The platform drops the repeat by its id: the text says nothing.
-    expect(calls.map(({ content }) => content.text)).toEqual(['hello', 'hello', 'hello']);
+    expect(calls.map(({ content }) => content?.text)).toEqual(['hello', 'hello', 'hello']);
   });
 
   it('marks what may be a repeat where the platform cannot tell', async () => {
     await send({ unknownCount: 1 });
     await send({ unknownCount: 1, path: 'session_webhook', target: reply(sealed()) });
-    expect(calls.map(({ content }) => content.text)).toEqual([
+    expect(calls.map(({ content }) => content?.text)).toEqual([
       '(possibly a repeat)\n\nhello',
       '(possibly a repeat)\n\nhello',
     ]);
+  });
+});
+
+describe('cards and recalls', () => {
+  const person = { kind: 'person', robotCode: 'dinghttp', staffId: 'staff-7' } as const;
+  const recall = { kind: 'recall', outboundMessageId: '0190a0a0-0000-7000-8000-000000000000' } as const;
+  const processQueryKeys = ['k1', 'k2'];
+
+  it('of a group and of a person go to their space, and tell how clicks come back', async () => {
+    const { kind: _, ...card } = cardContent;
+    await send({ path: 'card', content: cardContent });
+    await send({ path: 'card', content: cardContent, target: person });
+    expect(calls).toMatchObject([
+      { door: 'createAndDeliverCard', app, ...card, space: { kind: 'group', conversationId: 'cid-1' } },
+      { door: 'createAndDeliverCard', app: httpApp, ...card, space: { kind: 'person', staffId: 'staff-7' } },
+    ]);
+    expect(calls.map(({ callback }) => callback)).toEqual([{ kind: 'stream' }, { kind: 'http', routeKey: 'ops' }]);
+  });
+
+  it('are the same at every attempt: same card, same values, same handles', async () => {
+    const sender = createSender();
+    for (const [path, content] of [
+      ['card', cardContent],
+      ['card_update', cardUpdate],
+      ['recall', recall],
+    ] as const) {
+      calls = [];
+      for (const unknownCount of [0, 1, 9])
+        await sender.send(buildAttempt({ path, content, unknownCount, processQueryKeys }));
+      expect(calls).toHaveLength(3);
+      expect(calls[1]).toEqual(calls[0]);
+      expect(calls[2]).toEqual(calls[0]);
+    }
+  });
+
+  it('name the handles of the ledger, in the group or in single chats', async () => {
+    await send({ path: 'recall', content: recall, processQueryKeys });
+    await send({ path: 'recall', content: recall, processQueryKeys, target: person });
+    expect(calls).toEqual([
+      { door: 'recallGroup', app, conversationId: 'cid-1', processQueryKeys },
+      { door: 'recallUsers', app: httpApp, processQueryKeys },
+    ]);
+  });
+
+  it('never go by a path of words, nor words by theirs', async () => {
+    expect(await send({ path: 'card' })).toMatchObject({ outcome: 'permanent', code: 'NOT_CONFIGURED' });
+    const custom = { kind: 'custom_robot', robot: 'ops-alerts' } as const;
+    expect(await send({ path: 'custom_robot', content: cardContent, target: custom })).toMatchObject({
+      outcome: 'permanent',
+    });
+    expect(calls).toEqual([]);
   });
 });
 

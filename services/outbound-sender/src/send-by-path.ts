@@ -1,11 +1,13 @@
 import { createBreaker, isAppErrorCode, openText, type Breaker, type SealKeys } from '@steward/service-kit';
-import type { ApiClient, SendOutcome, SessionWebhookRule } from '@steward/dingtalk';
+import type { ApiClient, CardSpace, SendOutcome, SessionWebhookRule } from '@steward/dingtalk';
 import { replyAddressContext, type OutboundContent, type OutboundTarget } from '@steward/contracts';
 import type { AttemptResult } from './close-attempt.ts';
 import type { Send } from './deliver.ts';
 import type { DeliveryPath } from './database.ts';
+import { isRepeatable } from './decide-next.ts';
+import { judgeHealth } from './judge-health.ts';
 import type { OpenAttempt } from './open-attempt.ts';
-import type { SenderRobots } from './robots.ts';
+import type { SenderRobot, SenderRobots } from './robots.ts';
 
 export type SendContext = {
   api: ApiClient;
@@ -57,27 +59,59 @@ export function createSend(context: SendContext): Sender {
 
 async function callPlatform(context: SendContext, attempt: OpenAttempt): Promise<SendOutcome> {
   const { api, robots } = context;
-  const { target } = attempt;
-  const content = toContent(context, attempt);
+  const { content, target } = attempt;
   if (target.kind === 'custom_robot') {
-    const robot = robots.customRobots.get(target.robot);
-    if (robot === undefined) return notConfigured('custom robot');
+    const custom = robots.customRobots.get(target.robot);
+    const text = toText(context, attempt);
+    if (custom === undefined || text === null) return notConfigured('custom robot');
     // The same id for every attempt at this part: the platform drops the repeat.
-    return api.sendByCustomRobot({ ...robot, msgUuid: `${attempt.outboundMessageId}-${attempt.part}`, content });
+    return api.sendByCustomRobot({ ...custom, msgUuid: `${attempt.outboundMessageId}-${attempt.part}`, content: text });
   }
   const robot = robots.byCode.get(target.kind === 'reply' ? target.conversation.robotCode : target.robotCode);
   if (robot === undefined) return notConfigured('robot');
-  switch (attempt.path) {
+  const { app } = robot;
+  switch (content.kind) {
+    case 'text':
+    case 'markdown':
+      return sendText(context, robot, attempt);
+    case 'card': {
+      const space = placeOf(target);
+      return api.createAndDeliverCard({ ...content, app, space, callback: robot.cardCallback });
+    }
+    case 'card_update':
+      return api.updateCard({ ...content, app });
+    case 'recall': {
+      const { processQueryKeys } = attempt;
+      const place = placeOf(target);
+      return place.kind === 'group'
+        ? api.recallGroup({ app, conversationId: place.conversationId, processQueryKeys })
+        : api.recallUsers({ app, processQueryKeys });
+    }
+    default:
+      return content satisfies never;
+  }
+}
+
+async function sendText(context: SendContext, robot: SenderRobot, attempt: OpenAttempt): Promise<SendOutcome> {
+  const { api } = context;
+  const { app } = robot;
+  const { path, target } = attempt;
+  const content = toText(context, attempt);
+  if (content === null) return notConfigured('path');
+  switch (path) {
     case 'session_webhook':
       return sendBySession(context, target, content, robot.rule);
     case 'group_openapi':
-      return api.sendToGroup({ app: robot.app, conversationId: groupOf(target), content });
+      return api.sendToGroup({ app, conversationId: groupOf(target), content });
     case 'person_openapi':
-      return api.sendToUsers({ app: robot.app, staffIds: [personOf(target)], content });
+      return api.sendToUsers({ app, staffIds: [personOf(target)], content });
     case 'custom_robot':
-      return notConfigured('custom robot');
+    case 'card':
+    case 'card_update':
+    case 'recall':
+      return notConfigured('path');
     default:
-      return attempt.path satisfies never;
+      return path satisfies never;
   }
 }
 
@@ -103,11 +137,18 @@ async function sendBySession(
   return context.api.sendBySession({ sessionWebhook, rule, content });
 }
 
-function toContent({ repeatMark }: SendContext, attempt: OpenAttempt): OutboundContent {
-  const { text, content, unknownCount } = attempt;
-  const marked = unknownCount > 0 && attempt.path !== 'custom_robot' ? `${repeatMark}\n\n${text}` : text;
-  return { ...content, text: marked };
+/** The words of this part, marked where they may be a repeat that a reader would see; null for what has no words. */
+function toText({ repeatMark }: SendContext, attempt: OpenAttempt): OutboundContent | null {
+  const { text, content, unknownCount, path } = attempt;
+  if (content.kind !== 'text' && content.kind !== 'markdown') return null;
+  return { ...content, text: unknownCount > 0 && !isRepeatable(path) ? `${repeatMark}\n\n${text}` : text };
 }
+
+/** Where a card stands, and what a recall takes back. */
+const placeOf = (target: OutboundTarget): CardSpace => {
+  const conversationId = groupOf(target);
+  return conversationId === '' ? { kind: 'person', staffId: personOf(target) } : { kind: 'group', conversationId };
+};
 
 const groupOf = (target: OutboundTarget): string =>
   target.kind === 'reply' ? target.conversation.conversationId : target.kind === 'group' ? target.conversationId : '';
@@ -115,30 +156,14 @@ const groupOf = (target: OutboundTarget): string =>
 const personOf = (target: OutboundTarget): string =>
   target.kind === 'reply' ? (target.staffId ?? '') : target.kind === 'person' ? target.staffId : '';
 
+const isFault = (ended: { ok: SendOutcome } | { error: unknown }): boolean | 'neutral' =>
+  'error' in ended ? true : judgeHealth(ended.ok);
+
 const notConfigured = (what: string): SendOutcome => ({
   kind: 'permanent',
   code: 'NOT_CONFIGURED',
   text: `this ${what} is not in steward.yaml any more`,
 });
-
-/** The platform is to blame for silence and for what it says is its own trouble; our mistakes say nothing about it. */
-function isFault(ended: { ok: SendOutcome } | { error: unknown }): boolean | 'neutral' {
-  if ('error' in ended) return true;
-  switch (ended.ok.kind) {
-    case 'accepted':
-      return false;
-    case 'unknown':
-    case 'retryable':
-      return true;
-    case 'token':
-    case 'permanent':
-    case 'invalid':
-    case 'session_gone':
-      return 'neutral';
-    default:
-      return ended.ok satisfies never;
-  }
-}
 
 /** How soon an app that was refused is tried again with a message. */
 const appRefusalDelayMs = 60_000;

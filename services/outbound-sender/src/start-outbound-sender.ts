@@ -14,10 +14,13 @@ import {
 import type { Bus } from '@steward/bus';
 import { createApiClient } from '@steward/dingtalk';
 import { assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
+import { answerNextLookup, createLookUp } from './answer-person-lookup.ts';
 import { closeAbandoned } from './close-attempt.ts';
 import type { SenderTables } from './database.ts';
 import { deliverNext, type DeliverContext } from './deliver.ts';
 import { recordOutbound } from './record-outbound.ts';
+import { recordPersonLookup } from './record-person-lookup.ts';
+import { createCardRegistrar, loadCardRegistrations } from './register-card-callbacks.ts';
 import { isAnythingDue } from './open-attempt.ts';
 import { loadSenderRobots } from './robots.ts';
 import { createSend } from './send-by-path.ts';
@@ -38,6 +41,9 @@ const concurrency = 4;
 /** One lane looks for what a lost wake-up, a spent budget or a retry left for later; the sending ones sleep until woken. */
 const tickMs = 100;
 const longIdleMs = 30_000;
+/** Look-ups under way at once; a look-up of a process that died is found by the tick. */
+const lookupConcurrency = 2;
+const lookupTickMs = 5_000;
 const repeatMarks = { zh: '（可能重复）', en: '(possibly a repeat)' };
 
 /** Starts outbound-sender: record what is asked for, deliver it, tell how it ended. Resolves when it is serving. */
@@ -59,7 +65,12 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
     lifecycle.add('relay', () => relay.stop());
 
     const robots = loadSenderRobots(config, o.secretsDir);
+    const api = createApiClient(config.dingtalk);
     const breakerOpen = metrics.gauge('steward_breaker_open', '1 while calls are held back', ['name']);
+    const onBreakerChange = (name: string, state: string) => {
+      breakerOpen.set({ name }, state === 'open' ? 1 : 0);
+      log.warn('breaker.changed', { name, state });
+    };
     const context: DeliverContext = {
       db,
       log,
@@ -69,14 +80,11 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
       limits: robots,
       onEnded: () => relay.wake(),
       ...createSend({
-        api: createApiClient(config.dingtalk),
+        api,
         robots,
         replyKeys: o.replyKeys,
         repeatMark: repeatMarks[config.language],
-        onBreakerChange: (name, state) => {
-          breakerOpen.set({ name }, state === 'open' ? 1 : 0);
-          log.warn('breaker.changed', { name, state });
-        },
+        onBreakerChange,
       }),
     };
     const deliveries = createLoop({
@@ -118,10 +126,33 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
     takeover.start();
     lifecycle.add('takeover', () => takeover.stop());
 
+    const lookUp = createLookUp({ api, robots, onBreakerChange });
+    const lookups = createLoop({
+      name: 'person lookups',
+      idleMs: lookupTickMs,
+      concurrency: lookupConcurrency,
+      log,
+      run: () => answerNextLookup({ db, lookUp, log, metrics, onAnswered: () => relay.wake() }),
+    });
+    lookups.start();
+    lifecycle.add('person lookups', () => lookups.stop());
+
+    const registrations = loadCardRegistrations(config, o.secretsDir);
+    if (registrations.length > 0) {
+      const registrar = createCardRegistrar({ api, robots, registrations, log });
+      registrar.start();
+      lifecycle.add('card callbacks', () => registrar.stop());
+    }
+
     await bus.consume('outbound-sender.requests.v1', async (message) => {
-      if (message.type !== 'outbound.requested.v1') return;
-      await recordOutbound({ db, now }, message);
-      deliveries.wake();
+      if (message.type === 'outbound.requested.v1' || message.type === 'outbound.requested.v2') {
+        await recordOutbound({ db, now }, message);
+        deliveries.wake();
+      }
+      if (message.type === 'person.requested.v1') {
+        if ((await recordPersonLookup({ db }, message)) === 'waiting') lookups.wake();
+        else relay.wake();
+      }
     });
 
     const readiness = async () => ({

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { createLogger, newId, parseSealKeys } from '@steward/service-kit';
 import { createPostgres, type Database } from '@steward/postgres';
-import type { OutboundRequested, OutboundTarget } from '@steward/contracts';
+import type { OutboundContentV2, OutboundRequested, OutboundRequestedV2, OutboundTarget } from '@steward/contracts';
 import { createTestDatabase } from '@steward/testkit';
 import type { SenderTables } from './database.ts';
 import type { OpenAttempt } from './open-attempt.ts';
@@ -28,8 +28,8 @@ export async function openTestDatabase() {
     admin: admin.db,
     rows: async <T>(text: string) => (await sql.raw<T>(text).execute(admin.db)).rows,
     /** Records a request, and returns its outbound message's id. */
-    record: async (o: RequestOptions = {}) => {
-      const requested = buildRequested(o);
+    record: async (o: RequestOptions & { content?: OutboundContentV2 } = {}) => {
+      const requested = o.content === undefined ? buildRequested(o) : buildRequestedV2({ ...o, content: o.content });
       await recordOutbound({ db, now: () => new Date() }, requested);
       return requested.body.outboundMessageId;
     },
@@ -38,7 +38,7 @@ export async function openTestDatabase() {
       sql
         .raw(
           `truncate outbound_sender.outbound_message, outbound_sender.delivery_attempt, outbound_sender.outbox,
-           outbound_sender.inbox, outbound_sender.send_budget`,
+           outbound_sender.inbox, outbound_sender.send_budget, outbound_sender.person_lookup`,
         )
         .execute(admin.db),
     close: async () => {
@@ -73,6 +73,21 @@ export function buildRequested(o: RequestOptions = {}): OutboundRequested {
     },
   };
 }
+
+/** The same in version 2, for what is no words. */
+export function buildRequestedV2(o: RequestOptions & { content: OutboundContentV2 }): OutboundRequestedV2 {
+  const requested = buildRequested(o);
+  return { ...requested, type: 'outbound.requested.v2', body: { ...requested.body, content: o.content } };
+}
+
+export const cardContent = {
+  kind: 'card',
+  outTrackId: 'apr-1',
+  templateId: 'tpl.schema',
+  params: { title: 'Restart payments?' },
+  lastText: 'Approval wanted',
+} as const;
+export const cardUpdate = { kind: 'card_update', outTrackId: 'apr-1', params: { status: 'approved' } } as const;
 
 /** A reply target; `expiresInMs` null has no reply address. */
 export function buildReply(o: {
@@ -109,6 +124,7 @@ export function buildAttempt(over: Partial<OpenAttempt> = {}): OpenAttempt {
     unknownCount: 0,
     ageMs: 0,
     reason: null,
+    processQueryKeys: [],
     ...over,
   };
 }
