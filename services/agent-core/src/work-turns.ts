@@ -101,7 +101,10 @@ async function underLease(
     (leaseSeconds * 1_000) / 3,
   );
   try {
-    return await work(AbortSignal.any([stopping, lease.signal]));
+    const signal = AbortSignal.any([stopping, lease.signal]);
+    // A turn that was claimed while this process began to stop is for another one.
+    signal.throwIfAborted();
+    return await work(signal);
   } catch (error) {
     const { id, correlationId, attempt } = turn;
     o.log.warn('turn.attempt.failed', { turnId: id, correlationId, attempt, error });
