@@ -3,7 +3,7 @@ import { createLoop, newId, type Loop } from '@steward/service-kit';
 import { appendAudit, type Trx } from '@steward/postgres';
 import { whoMayDecide, type RoledPerson } from '@steward/governance';
 import type { AgentTables } from '../database.ts';
-import { closeAttempt, endCall } from '../gate/end-call.ts';
+import { closeAttempt, endCall, hasBegunSince } from '../gate/end-call.ts';
 import type { GateContext } from '../gate/gate-context.ts';
 import { loadCalls } from '../gate/load-calls.ts';
 import { quoteForMarkdown } from '../quote-for-markdown.ts';
@@ -169,6 +169,7 @@ async function closeAbandoned(context: GateContext): Promise<number> {
     const call = (await loadCalls(context.db, { turnId: turn_id })).find((one) => one.id === id);
     if (call === undefined) continue;
     await context.db.transaction().execute(async (trx) => {
+      if (await hasBegunSince(trx, call)) return;
       const hasBegun = call.attempt !== null || call.hasUnknown;
       if (call.attempt !== null)
         await closeAttempt(trx, call, call.attempt.id, { outcome: 'unknown', code: 'TURN_OVER', durationMs: null });

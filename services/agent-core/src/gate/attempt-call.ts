@@ -4,7 +4,7 @@ import { hashDefinition } from '@steward/governance';
 import { tellRun, tellUnknown } from '../approvals/end-request.ts';
 import { tellOutbound } from '../tell-outbound.ts';
 import type { Tool, ToolResult } from '../tool.ts';
-import { closeAttempt, endCall, toEnding, type CallEnding } from './end-call.ts';
+import { closeAttempt, endCall, hasBegunSince, toEnding, type CallEnding } from './end-call.ts';
 import { findTool, toCallContext, type GateContext, type GatedTurn } from './gate-context.ts';
 import type { CallRow } from './load-calls.ts';
 import { maxAttempts, openToolAttempt, type NotOpened, type OpenToolAttempt } from './open-tool-attempt.ts';
@@ -46,10 +46,11 @@ async function endUnlessHeld(
   const codes = { frozen: 'FROZEN', throttled: 'THROTTLED', lost: 'run_by' } as const;
   // The grant of a broken glass is gone when its minutes are over.
   const status = why === 'lost' ? 'expired' : 'failed';
-  await context.db
-    .transaction()
-    .execute((trx) => finishCall(trx, context, call, { status, code: codes[why], result: null }));
-  return undefined;
+  return context.db.transaction().execute(async (trx) => {
+    if (await hasBegunSince(trx, call)) return 'held';
+    await finishCall(trx, context, call, { status, code: codes[why], result: null });
+    return undefined;
+  });
 }
 
 async function isOurs(context: GateContext, { turn }: GatedTurn): Promise<boolean> {

@@ -61,6 +61,19 @@ export async function endCall(trx: Trx<AgentTables>, call: EndingCall, o: CallEn
 }
 
 /**
+ * Whether a process that had the turn before has begun the call after it was loaded here. Waits for one that is just
+ * beginning; whoever asks holds the call until the transaction ends.
+ */
+export async function hasBegunSince(
+  trx: Trx<AgentTables>,
+  call: Pick<CallRow, 'id' | 'attemptCount'>,
+): Promise<boolean> {
+  await trx.selectFrom('tool_call').select('id').where('id', '=', call.id).forUpdate().execute();
+  const attempts = await trx.selectFrom('tool_attempt').select('id').where('tool_call_id', '=', call.id).execute();
+  return attempts.length > call.attemptCount;
+}
+
+/**
  * Closes an attempt with what the call came to. False when it was closed already: another process took the call for
  * abandoned, and what this one knows comes too late to be the outcome.
  */

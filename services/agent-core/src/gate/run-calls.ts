@@ -1,4 +1,4 @@
-import { endCall } from './end-call.ts';
+import { endCall, hasBegunSince } from './end-call.ts';
 import { attemptCall, resumeCall, type Held } from './attempt-call.ts';
 import { findDrift, holdApproved } from './find-drift.ts';
 import { findTool, type GateContext, type GatedTurn } from './gate-context.ts';
@@ -63,7 +63,13 @@ async function startCall(
   if (drift === 'held') return 'held';
   if (drift === null && tool !== null) return attemptCall(context, gated, call, tool, signal);
   const code = drift ?? 'definition_changed';
-  if (call.requestId !== null) await voidRequest(context, call, code);
-  else await context.db.transaction().execute((trx) => endCall(trx, call, { status: 'void', code }));
-  return undefined;
+  if (call.requestId !== null) {
+    await voidRequest(context, call, code);
+    return undefined;
+  }
+  return context.db.transaction().execute(async (trx) => {
+    if (await hasBegunSince(trx, call)) return 'held';
+    await endCall(trx, call, { status: 'void', code });
+    return undefined;
+  });
 }
