@@ -116,7 +116,6 @@ create table agent_core.approval_request (
 create unique index approval_request_code on agent_core.approval_request (code) where status in ('pending', 'approved');
 -- A code is looked up whatever became of its request, and rests for 30 days before it returns.
 create index approval_request_by_code on agent_core.approval_request (code, created_at);
-create index approval_request_code_ever on agent_core.approval_request (code, created_at);
 -- An identical call that is still open is shown, not asked for twice.
 create unique index approval_request_identity on agent_core.approval_request (identity) where status in ('pending', 'approved');
 create index approval_request_open on agent_core.approval_request (robot_code, conversation_id) where status in ('pending', 'approved');

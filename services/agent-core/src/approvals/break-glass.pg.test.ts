@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { buildAttackConfig, forceRows, openAttacked, type AttackDatabase } from '../attacks.test-support.ts';
-import { approvalsRoom, people } from '../gate.test-support.ts';
+import { approvalsRoom, createTalk, people } from '../gate.test-support.ts';
 import { openTestDatabase } from '../testing.ts';
 
 let database: AttackDatabase;
@@ -86,6 +86,27 @@ describe('broken glass', () => {
     );
     expect(new Set(grants.map(({ digest }) => digest)).size).toBe(2);
     expect(await gate.audited(/^grant\./)).toEqual(Array(2).fill('grant.taken break_glass'));
+  });
+
+  it('does not end as expired what another replica has begun since it was loaded', async () => {
+    const { policy } = gate.context;
+    // The other replica comes between the loading of the call here and its attempt.
+    const begin = async () => {
+      await database.rows(`update agent_core.tool_grant set consumed_at = now() where consumed_at is null`);
+      await database.rows(
+        `insert into agent_core.tool_attempt (id, tool_call_id, number, grant_id, turn_attempt, idempotency_key)
+         select gen_random_uuid(), g.tool_call_id, 1, g.id, t.attempt, 'key' from agent_core.tool_grant g
+         join agent_core.tool_call c on c.id = g.tool_call_id join agent_core.turn t on t.id = c.turn_id
+         where not exists (select from agent_core.tool_attempt a where a.tool_call_id = c.id)`,
+      );
+      await database.rows(`update agent_core.tool_call set status = 'running' where status = 'ready'`);
+      await policy.assertActive();
+    };
+    const late = createTalk({ ...gate.context, policy: { ...policy, assertActive: begin } });
+    await gate.talk.post(li, '/run restart service=web');
+    expect(await late.workOne()).toMatchObject({ outcome: { status: 'waiting', isHeld: true } });
+    expect(await database.rows('select status from agent_core.tool_call')).toEqual([{ status: 'running' }]);
+    expect(gate.system.effects).toEqual([]);
   });
 
   it('does not open what the policy forbids', async () => {

@@ -10,7 +10,7 @@ const lookEveryMs = 1_000;
 /** Other replicas leave a click alone for so long; when whoever took it died, it is decided after this. */
 const claimSeconds = 15;
 
-/** Decides by the clicks that were recorded, oldest first, each once; however often this process dies in between. */
+/** Decides by the clicks that were recorded, those of one card in their order, each once; however often this process dies in between. */
 export function createClickWorker(context: GateContext): Loop {
   return createLoop({
     name: 'card-clicks',
@@ -20,9 +20,12 @@ export function createClickWorker(context: GateContext): Loop {
       const { rows } = await sql<{ inbound_event_id: string; click: CardClicked['body']; correlation_id: string }>`
         update agent_core.card_click set claimed_until = now() + ${claimSeconds} * interval '1 s'
         where inbound_event_id = (
-          select inbound_event_id from agent_core.card_click
-          where decided_at is null and (claimed_until is null or claimed_until < now())
-          order by recorded_at limit 1 for update skip locked)
+          select c.inbound_event_id from agent_core.card_click c
+          where c.decided_at is null and (c.claimed_until is null or c.claimed_until < now())
+            and not exists (select from agent_core.card_click earlier
+              where earlier.out_track_id = c.out_track_id and earlier.decided_at is null
+                and earlier.recorded_at < c.recorded_at)
+          order by c.recorded_at limit 1 for update skip locked)
         returning inbound_event_id, click, correlation_id`.execute(context.db);
       const [row] = rows;
       if (row === undefined) return 'idle';

@@ -27,6 +27,18 @@ export type EndingCall = Pick<
 /** How a call ended. `code` is a word of ours or of the system's, never what a person wrote. */
 export type CallEnding = { status: CallStatus; code: string | null; result?: string | null; durationMs?: number };
 
+/** What every audit entry about a call says of it. */
+export const aboutCall = (call: EndingCall) => ({
+  correlationId: call.correlationId,
+  environment: call.environment,
+  robotCode: call.robotCode,
+  conversationId: call.conversationId,
+  actor: { staffId: call.requesterStaffId, corpId: call.requesterCorpId },
+  subjectId: call.id,
+  digest: call.digest?.toString('hex') ?? null,
+  policyHash: call.policyHash,
+});
+
 /** Ends a call for good, once, with its audit entry. False: it had ended already, and nothing was changed. */
 export async function endCall(trx: Trx<AgentTables>, call: EndingCall, o: CallEnding): Promise<boolean> {
   const { numUpdatedRows } = await trx
@@ -40,14 +52,7 @@ export async function endCall(trx: Trx<AgentTables>, call: EndingCall, o: CallEn
     {
       kind: 'call.ended',
       outcome: o.status,
-      correlationId: call.correlationId,
-      environment: call.environment,
-      robotCode: call.robotCode,
-      conversationId: call.conversationId,
-      actor: { staffId: call.requesterStaffId, corpId: call.requesterCorpId },
-      subjectId: call.id,
-      digest: call.digest?.toString('hex') ?? null,
-      policyHash: call.policyHash,
+      ...aboutCall(call),
       detail: {
         tool: call.tool,
         effect: call.effect,
@@ -94,14 +99,7 @@ export async function closeAttempt(
     {
       kind: 'attempt.closed',
       outcome: o.outcome,
-      correlationId: call.correlationId,
-      environment: call.environment,
-      robotCode: call.robotCode,
-      conversationId: call.conversationId,
-      actor: { staffId: call.requesterStaffId, corpId: call.requesterCorpId },
-      subjectId: call.id,
-      digest: call.digest?.toString('hex') ?? null,
-      policyHash: call.policyHash,
+      ...aboutCall(call),
       detail: { tool: call.tool, attemptId, code: o.code, durationMs: o.durationMs },
     },
   ]);

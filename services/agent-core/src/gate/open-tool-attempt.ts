@@ -4,6 +4,7 @@ import { appendAudit, type Trx } from '@steward/postgres';
 import type { AgentTables } from '../database.ts';
 import { takeToolBudget } from '../call-limits.ts';
 import type { Tool } from '../tool.ts';
+import { aboutCall } from './end-call.ts';
 import type { GatedTurn } from './gate-context.ts';
 import type { CallRow } from './load-calls.ts';
 
@@ -42,14 +43,7 @@ export async function openToolAttempt(
     {
       kind: 'attempt.opened',
       outcome: 'opened',
-      correlationId: call.correlationId,
-      environment: call.environment,
-      robotCode: call.robotCode,
-      conversationId: call.conversationId,
-      actor: { staffId: call.requesterStaffId, corpId: call.requesterCorpId },
-      subjectId: call.id,
-      digest: call.digest?.toString('hex') ?? null,
-      policyHash: call.policyHash,
+      ...aboutCall(call),
       detail: {
         tool: tool.definition.name,
         effect: call.effect,
