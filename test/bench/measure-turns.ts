@@ -20,6 +20,8 @@ export type TurnFigures = {
   latestSayMs: number;
   /** CPU-seconds for one turn of each program; null where the server is not a process of ours. */
   cpuSeconds: Record<string, number | null>;
+  /** Statements of each service for one turn, BEGIN and COMMIT included, with what it asks while it waits. */
+  statements: Record<ServiceName, number>;
   lost: number;
   duplicated: number;
   rssMb: Record<ServiceName, number>;
@@ -56,17 +58,23 @@ export async function measureTurns(o: {
 
     const programs = listPrograms(running, o.provisioned);
     const before = programs.map(({ pid }) => pid && readCpuSeconds(pid));
+    const statementsBefore = await Promise.all(running.map(readStatements));
     const { dueAt, latestSayMs } = await sayPings(simulator, { ...o, prefix: 'ping' });
     await settle(simulator, servers, warmUpMessages + o.messages);
     const used = programs.map(({ name, pid }, at): [string, number | null] => [
       name,
       pid ? (readCpuSeconds(pid) - (before[at] ?? 0)) / o.messages : null,
     ]);
+    const statements = (await Promise.all(running.map(readStatements))).map((made, at): [string, number] => [
+      running[at]?.name ?? '',
+      (made - (statementsBefore[at] ?? 0)) / o.messages,
+    ]);
     const rss = running.map(({ name, pid }) => [name, readRssMb(pid)]);
     return {
       ...{ messages: o.messages, perSecond, conversations: o.conversations, latestSayMs },
       ...(await readAnswers(simulator, dueAt)),
       cpuSeconds: Object.fromEntries(used),
+      statements: Object.fromEntries(statements) as Record<ServiceName, number>, // `running` has one of each
       rssMb: Object.fromEntries(rss) as Record<ServiceName, number>, // `running` has one of each
     };
   } finally {
@@ -86,6 +94,11 @@ export function startService(
 
 function listPrograms(running: readonly BenchProcess[], { postgres, rabbitmq }: Servers) {
   return [...running, { name: 'Postgres', pid: postgres.pid }, { name: 'RabbitMQ', pid: rabbitmq.pid }];
+}
+
+async function readStatements({ url }: BenchProcess): Promise<number> {
+  const text = await (await fetch(new URL('/metrics', url))).text();
+  return Number(/^steward_database_statements_total\{.*\} (\d+)$/m.exec(text)?.[1] ?? NaN);
 }
 
 type Pings = { messages: number; conversations: number; prefix: string };

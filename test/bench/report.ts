@@ -115,7 +115,14 @@ function renderTurns(t: TurnFigures): string {
       ['CPU for one turn', 'ms'],
       cpu.map(([name, seconds]) => [name, renderMs(seconds && seconds * 1_000, 1)]),
     ),
-    'CPU includes what each program does anyway during that time.',
+    table(
+      ['statements for one turn', ''],
+      [
+        ...Object.entries(t.statements),
+        ['all together', Object.values(t.statements).reduce((sum, made) => sum + made, 0)] as const,
+      ].map(([name, made]) => [name, made.toFixed(1)]),
+    ),
+    'Both include what each program does anyway during that time; BEGIN and COMMIT count as statements.',
   ].join('\n\n');
 }
 

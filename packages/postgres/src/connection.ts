@@ -1,6 +1,7 @@
 import { Kysely, PostgresDialect, sql, type Transaction } from 'kysely';
 import pg from 'pg';
-import { describeError, withinLimit, type Logger } from '@steward/service-kit';
+import { describeError, withinLimit, type Logger, type Metrics } from '@steward/service-kit';
+import { createPreparedClient } from './prepared-client.ts';
 
 /** A service's database: queries without a schema name mean the service's own schema. */
 export type Db<T> = Kysely<T>;
@@ -9,8 +10,16 @@ export type Trx<T> = Transaction<T>;
 /** Either: a function that takes this makes one statement and does not care. */
 export type DbOrTrx<T> = Kysely<T> | Transaction<T>;
 
-/** What a service holds of its database. `check` says within two seconds whether it answers. */
-export type Database<T> = { db: Db<T>; check(): Promise<{ ok: boolean; detail?: string }>; close(): Promise<void> };
+/**
+ * What a service holds of its database. `check` says within two seconds whether it answers; `countInto` counts statements
+ * in these metrics from now on.
+ */
+export type Database<T> = {
+  db: Db<T>;
+  check(): Promise<{ ok: boolean; detail?: string }>;
+  countInto(metrics: Metrics): void;
+  close(): Promise<void>;
+};
 
 /** bigint columns here are counters far below 2^53, so they are read as numbers, the same on Postgres and PGlite. */
 const int8 = 20;
@@ -25,7 +34,9 @@ types.setTypeParser(int8, Number);
  * A lost connection is logged and replaced by the pool; the query that was on it rejects.
  */
 export function createPostgres<T>(o: { url: string; schema?: string; poolSize: number; log: Logger }): Database<T> {
+  let count = () => {};
   const pool = new pg.Pool({
+    Client: createPreparedClient(() => count()),
     connectionString: o.url,
     max: o.poolSize,
     types,
@@ -40,7 +51,14 @@ export function createPostgres<T>(o: { url: string; schema?: string; poolSize: n
   pool.on('error', (error) => o.log.warn('database.connection.lost', { error }));
   // A client may also fail while it is checked out and idle (between two statements of a transaction).
   pool.on('connect', (client) => client.on('error', (error) => o.log.debug('database.client.failed', { error })));
-  return toDatabase<T>(new PostgresDialect({ pool }), o.schema);
+  const countInto = (metrics: Metrics) => {
+    const statements = metrics.counter(
+      'steward_database_statements_total',
+      'Statements sent to Postgres, BEGIN and COMMIT included',
+    );
+    count = () => statements.inc();
+  };
+  return { ...toDatabase<T>(new PostgresDialect({ pool }), o.schema), countInto };
 }
 
 /** The same handle over any pool that speaks pg: the embedded mode brings its own. */
@@ -57,6 +75,8 @@ export function toDatabase<T>(dialect: PostgresDialect, schema?: string): Databa
         return { ok: false, detail: describeError(error).code };
       }
     },
+    // In a pool without statements to count: the embedded one.
+    countInto: () => {},
     close: () => root.destroy(),
   };
 }

@@ -44,6 +44,7 @@ export async function startAdapter(o: AdapterOptions): Promise<{ url: string; st
   const { log, config } = o;
   const { db } = o.database;
   const metrics = createMetrics('adapter');
+  o.database.countInto(metrics);
   const lifecycle = createLifecycle({ log, graceMs: 12_000 });
   lifecycle.add('database', () => o.database.close());
   try {

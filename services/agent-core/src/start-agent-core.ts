@@ -50,6 +50,7 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
   const { db } = o.database;
   const now = () => new Date();
   const metrics = createMetrics('agent-core');
+  o.database.countInto(metrics);
   const lifecycle = createLifecycle({ log, graceMs: 10_000 });
   lifecycle.add('database', () => o.database.close());
   try {

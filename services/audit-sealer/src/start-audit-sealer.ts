@@ -51,6 +51,7 @@ export async function startAuditSealer(o: AuditSealerOptions): Promise<{ url: st
     const everyMs = o.sealEveryMs ?? 2_000;
     await auditStart(db, 'audit-sealer', { version: o.version, config: { keyId: key.keyId, everyMs } });
     const metrics = createMetrics('audit-sealer');
+    o.database.countInto(metrics);
     const query = queryOn(db);
     const now = () => Date.now();
     const sealing = createSealLoop({ db, key, everyMs, emptyAfterSeconds, log, metrics });
