@@ -44,8 +44,10 @@ describe('kill -9 of agent-core', () => {
     const text = newQuestion();
     const unlock = await stack.lockTable('agent_core.turn');
     await stack.say({ robot: 'http', room: roomOf('http'), text });
-    await waitForBlocked(stack, { table: 'agent_core.turn', statement: 'insert into "agent_core"."turn"' });
+    const blocked = await waitForBlocked(stack, { table: 'agent_core.turn', statement: 'with moved as (' });
     await agentCore.kill('SIGKILL');
+    // The server would finish a statement whose client is gone.
+    await stack.sql('select pg_terminate_backend(pid) from unnest($1::int[]) as pid', [blocked]);
     await unlock();
     expect(await readTurn(text)).toBeUndefined();
     await agentCore.start();

@@ -26,7 +26,7 @@ describe('kill -9 of outbound-sender', () => {
     );
 
   it.each([
-    ['before the recording', 'outbound_sender.outbound_message', 'insert into "outbound_sender"."outbound_message"'],
+    ['before the recording', 'outbound_sender.outbound_message', 'with held as ('],
     [
       'before an attempt is open',
       'outbound_sender.delivery_attempt',

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { sql } from 'kysely';
+import { sql, type RawBuilder } from 'kysely';
 import { newId, redact } from '@steward/service-kit';
 import type { Environment } from '@steward/contracts';
 import type { DbOrTrx } from './connection.ts';
@@ -46,25 +46,40 @@ export async function appendAudit<T extends OutboxTables>(
   entries: readonly AuditEntry[],
 ): Promise<void> {
   if (entries.length === 0) return;
+  // A service may write audit.entry and not read it: the statement has nothing to say.
+  await sql`with ${auditSteps(service, entries)} select`.execute(outboxOf(db));
+}
+
+/**
+ * The same as the steps (`given`, `kept`, `audited`) of a WITH of the caller's, so that the fact and its entries are one statement. With
+ * `onlyIf`, a condition over the caller's own steps: nothing is added where it does not hold.
+ */
+export function auditSteps(
+  service: string,
+  entries: readonly AuditEntry[],
+  onlyIf: RawBuilder<unknown> = sql`true`,
+): RawBuilder<unknown> {
   const rows = JSON.stringify(entries.map((entry) => toRow(service, entry)));
   // The hash is over the text that Postgres makes of the body, since that is what can be read back byte by byte.
-  await sql`
-    with given as materialized (
+  return sql`
+    given as materialized (
       select * from jsonb_to_recordset(${rows}::jsonb) as r (
         id uuid, service text, kind text, outcome text, correlation_id uuid, environment text, robot_code text,
         conversation_id text, actor_staff_id text, actor_corp_id text, actor_role text, door text, subject_id text,
         digest text, policy_hash text, model text, prompt_hash text, detail jsonb, salt text, personal jsonb)
+      where ${onlyIf}
     ), kept as (
       insert into audit.detail (entry_id, salt, body)
       select id, decode(salt, 'hex'), personal from given where salt is not null
-    )
-    insert into audit.entry (
-      id, service, kind, outcome, correlation_id, environment, robot_code, conversation_id, actor_staff_id, actor_corp_id,
-      actor_role, door, subject_id, digest, policy_hash, model, prompt_hash, detail, detail_hash)
-    select id, service, kind, outcome, correlation_id, environment, robot_code, conversation_id, actor_staff_id, actor_corp_id,
-      actor_role, door, subject_id, decode(digest, 'hex'), policy_hash, model, prompt_hash, detail,
-      sha256(decode(salt, 'hex') || convert_to(personal::text, 'UTF8'))
-    from given`.execute(outboxOf(db));
+    ), audited as (
+      insert into audit.entry (
+        id, service, kind, outcome, correlation_id, environment, robot_code, conversation_id, actor_staff_id, actor_corp_id,
+        actor_role, door, subject_id, digest, policy_hash, model, prompt_hash, detail, detail_hash)
+      select id, service, kind, outcome, correlation_id, environment, robot_code, conversation_id, actor_staff_id, actor_corp_id,
+        actor_role, door, subject_id, decode(digest, 'hex'), policy_hash, model, prompt_hash, detail,
+        sha256(decode(salt, 'hex') || convert_to(personal::text, 'UTF8'))
+      from given
+    )`;
 }
 
 function toRow(service: string, entry: AuditEntry) {

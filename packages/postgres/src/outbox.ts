@@ -1,4 +1,4 @@
-import { sql, type Kysely } from 'kysely';
+import { sql, type Kysely, type RawBuilder } from 'kysely';
 import { receiptOf, type BusMessage } from '@steward/contracts';
 import type { OutboxTables, InboxTables } from './tables.ts';
 import type { DbOrTrx, Trx } from './connection.ts';
@@ -27,6 +27,25 @@ export async function tell<T extends OutboxTables>(trx: Trx<T>, told: readonly T
     .execute();
 }
 
+/**
+ * The same for one message as the step `told` of a WITH of the caller's. `message` may be an expression over the caller's own steps;
+ * nothing is told where `onlyIf` does not hold.
+ */
+export function tellStep(
+  schema: string,
+  told: Told,
+  onlyIf: RawBuilder<unknown>,
+  message: RawBuilder<unknown> = sql`${JSON.stringify(told.message)}::jsonb`,
+): RawBuilder<unknown> {
+  const { id, type } = told.message;
+  return sql`told as (
+    insert into ${sql.table(`${schema}.outbox`)} (id, type, subject_id, message, needs_receipt, next_publish_at)
+    select ${id}::uuid, ${type}, ${told.subjectId}::uuid, ${message}, ${receiptOf[type] !== null}::boolean,
+      now() + ${told.delayMs ?? 0}::integer * interval '1 ms'
+    where ${onlyIf}
+  )`;
+}
+
 /** Closes what was told about these subjects: the receipt came. Harmless to repeat; returns how many rows it closed. */
 export async function closeTold<T extends OutboxTables>(
   db: DbOrTrx<T>,
@@ -44,13 +63,13 @@ export async function closeTold<T extends OutboxTables>(
 /** The consumer holds it but has not finished: ask again only after ten minutes, in case its last word gets lost. */
 export async function postponeTold<T extends OutboxTables>(
   db: DbOrTrx<T>,
-  o: { type: BusMessage['type']; subjectId: string },
+  o: { types: readonly BusMessage['type'][]; subjectId: string },
 ): Promise<void> {
   await outboxOf(db)
     .updateTable('outbox')
     .set({ next_publish_at: sql`now() + interval '10 minutes'` })
     .where('subject_id', '=', o.subjectId)
-    .where('type', '=', o.type)
+    .where('type', 'in', o.types)
     .execute();
 }
 

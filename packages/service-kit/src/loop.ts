@@ -73,9 +73,9 @@ export function createLoop(options: LoopOptions): Loop {
       if (!isStopping()) lanes ??= Array.from({ length: options.concurrency ?? 1 }, runLane);
     },
     wake() {
-      wakes += 1;
       const [wakeUp] = sleepers;
-      wakeUp?.();
+      if (wakeUp === undefined) wakes += 1;
+      else wakeUp();
     },
     async stop() {
       stopping.abort();

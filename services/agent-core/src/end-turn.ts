@@ -1,10 +1,10 @@
 import { sql } from 'kysely';
 import { newId } from '@steward/service-kit';
 import type { OutboundContent } from '@steward/contracts';
-import { appendAudit, type Db, type Trx } from '@steward/postgres';
-import { fenced, type ClaimedTurn } from './claim-turn.ts';
+import { auditSteps, tellStep, type AuditEntry, type Db } from '@steward/postgres';
+import type { ClaimedTurn } from './claim-turn.ts';
 import type { AgentTables } from './database.ts';
-import { tellOutbound } from './tell-outbound.ts';
+import { toOutboundRequested } from './tell-outbound.ts';
 
 /** How a turn came out: what it says (null: nothing) and one word for the audit log. */
 export type TurnResult = {
@@ -17,89 +17,84 @@ export type TurnResult = {
 };
 
 /**
- * Ends a turn: status, answer, transcript and audit entry in one transaction. Returns false, with no effect at all,
- * when this process has lost the turn to another one: the fence is checked first, under the row's lock.
+ * Ends a turn: status, answer, transcript and audit entry in one statement. Returns false, with no effect at all,
+ * when this process has lost the turn to another one: everything hangs on the fenced update.
  */
 export async function endTurn(
   o: { db: Db<AgentTables>; now: () => Date },
   turn: ClaimedTurn,
   result: TurnResult,
 ): Promise<boolean> {
-  return o.db.transaction().execute(async (trx) => {
-    const { numUpdatedRows } = await fenced(trx, turn)
-      .set({ status: result.status, outcome: result.outcome, lease_until: null, ended_at: sql`now()` })
-      .executeTakeFirst();
-    if (numUpdatedRows !== 1n) return false;
-    const outboundMessageId = result.answer ? await say(trx, turn, result.answer, o.now()) : null;
-    await appendAudit(trx, 'agent-core', [
-      {
-        kind: 'turn.ended',
-        outcome: result.outcome,
-        correlationId: turn.correlationId,
-        environment: turn.environment,
-        robotCode: turn.robotCode,
-        conversationId: turn.conversationId,
-        actor: turn.inbound.requester,
-        door: turn.inbound.door,
-        subjectId: turn.id,
-        model: result.model?.name ?? null,
-        promptHash: result.model?.promptHash ?? null,
-        detail: {
-          ...result.detail,
-          lane: turn.lane,
-          sequence: turn.sequence,
-          attempt: turn.attempt,
-          outboundMessageId,
-        },
-      },
-    ]);
-    return true;
-  });
+  const outboundMessageId = result.answer ? newId() : null;
+  const isOurs = sql`exists (select from ended)`;
+  const entry = toEntry(turn, result, outboundMessageId);
+  const answer =
+    result.answer && outboundMessageId ? sql`, ${answerSteps(turn, result.answer, outboundMessageId, o.now())}` : sql``;
+  const { rows } = await sql`
+    with ended as (
+      update agent_core.turn
+      set status = ${result.status}, outcome = ${result.outcome}, lease_until = null, ended_at = now()
+      where id = ${turn.id} and attempt = ${turn.attempt} and status = 'running'
+      returning id
+    )${answer}, ${auditSteps('agent-core', [entry], isOurs)}
+    select id from ended`.execute(o.db);
+  return rows.length === 1;
 }
 
-/** Asks outbound-sender to answer where the question was asked, after the previous answer of the same lane. */
-async function say(trx: Trx<AgentTables>, turn: ClaimedTurn, content: OutboundContent, now: Date): Promise<string> {
-  const place = { robot_code: turn.robotCode, conversation_id: turn.conversationId };
-  const outboundMessageId = newId();
-  const after = await moveTail(trx, turn, outboundMessageId);
-  await trx
-    .insertInto('transcript')
-    .values({
-      ...place,
-      turn_id: turn.id,
-      speaker: 'robot',
-      sequence: turn.sequence,
-      name: 'steward',
-      text: content.text,
-    })
-    // A turn that had to wait has a line already that says so.
-    .onConflict((oc) => oc.columns(['turn_id', 'speaker']).doUpdateSet({ text: content.text }))
-    .execute();
+/**
+ * Asks outbound-sender to answer where the question was asked. The answer becomes the last outbound message of its lane and names
+ * the one before, if any, so that answers leave in order. A lane works on one turn at a time: nobody else moves its tail.
+ */
+function answerSteps(turn: ClaimedTurn, content: OutboundContent, outboundMessageId: string, now: Date) {
+  const { robotCode, conversationId, lane } = turn;
   const { conversation, requester, replyAddress, inboundEventId } = turn.inbound;
-  await tellOutbound(trx, {
+  const message = toOutboundRequested({
     outboundMessageId,
-    after,
+    after: null,
     environment: turn.environment,
-    lane: turn.lane,
+    lane,
     target: { kind: 'reply', conversation, staffId: requester.staffId, replyAddress },
     content,
     correlationId: turn.correlationId,
     causationId: inboundEventId,
     now,
   });
-  return outboundMessageId;
+  const afterPrevious = sql`jsonb_set(${JSON.stringify(message)}::jsonb, '{body,afterOutboundMessageId}',
+    coalesce((select to_jsonb(outbound_message_id) from previous), 'null'))`;
+  // A turn that had to wait has a line in the transcript already that says so.
+  return sql`previous as (
+      select outbound_message_id from agent_core.outbound_tail
+      where (robot_code, conversation_id, lane) = (${robotCode}, ${conversationId}, ${lane})
+    ), tail as (
+      insert into agent_core.outbound_tail (robot_code, conversation_id, lane, outbound_message_id)
+      select ${robotCode}, ${conversationId}, ${lane}, ${outboundMessageId}::uuid from ended
+      on conflict (robot_code, conversation_id, lane) do update set outbound_message_id = excluded.outbound_message_id
+    ), line as (
+      insert into agent_core.transcript (turn_id, speaker, robot_code, conversation_id, sequence, name, text)
+      select id, 'robot', ${robotCode}, ${conversationId}, ${turn.sequence}::bigint, 'steward', ${content.text} from ended
+      on conflict (turn_id, speaker) do update set text = excluded.text
+    ), ${tellStep('agent_core', { subjectId: outboundMessageId, message }, sql`exists (select from ended)`, afterPrevious)}`;
 }
 
-/** Makes this the last outbound message of its lane and returns the one before, if any. */
-async function moveTail(trx: Trx<AgentTables>, turn: ClaimedTurn, outboundMessageId: string): Promise<string | null> {
-  const { rows } = await sql<{ previous: string | null }>`
-    with previous as (
-      select outbound_message_id from agent_core.outbound_tail
-      where (robot_code, conversation_id, lane) = (${turn.robotCode}, ${turn.conversationId}, ${turn.lane})
-    )
-    insert into agent_core.outbound_tail (robot_code, conversation_id, lane, outbound_message_id)
-    values (${turn.robotCode}, ${turn.conversationId}, ${turn.lane}, ${outboundMessageId})
-    on conflict (robot_code, conversation_id, lane) do update set outbound_message_id = excluded.outbound_message_id
-    returning (select outbound_message_id from previous) as previous`.execute(trx);
-  return rows[0]?.previous ?? null;
+function toEntry(turn: ClaimedTurn, result: TurnResult, outboundMessageId: string | null): AuditEntry {
+  return {
+    kind: 'turn.ended',
+    outcome: result.outcome,
+    correlationId: turn.correlationId,
+    environment: turn.environment,
+    robotCode: turn.robotCode,
+    conversationId: turn.conversationId,
+    actor: turn.inbound.requester,
+    door: turn.inbound.door,
+    subjectId: turn.id,
+    model: result.model?.name ?? null,
+    promptHash: result.model?.promptHash ?? null,
+    detail: {
+      ...result.detail,
+      lane: turn.lane,
+      sequence: turn.sequence,
+      attempt: turn.attempt,
+      outboundMessageId,
+    },
+  };
 }

@@ -1,64 +1,118 @@
 import { sql } from 'kysely';
 import { newId } from '@steward/service-kit';
-import type { BusMessageOf, InboundReceived } from '@steward/contracts';
-import { recordOnce, tell, type Db, type Trx } from '@steward/postgres';
+import type { BusMessageOf, InboundReceived, Lane } from '@steward/contracts';
+import { recordOnce, tell, tellStep, type Db, type Told, type Trx } from '@steward/postgres';
 import type { AgentTables } from './database.ts';
 import { laneOf, parseInbound } from './parse-command.ts';
 
 /**
  * Records an inbound event as a queued turn with its line of transcript, and tells the adapter that it is held here.
- * A bus message that was recorded before is answered with its receipt again and has no other effect.
+ * A bus message that was recorded before is answered with its receipt again and has no other effect. Returns the lane in
+ * which there is work now; undefined: perhaps in several.
  */
 export async function recordInbound(
   o: { db: Db<AgentTables>; now: () => Date },
   received: InboundReceived,
-): Promise<void> {
+): Promise<Lane | undefined> {
+  const turn = toTurn(received);
+  const receipt = { subjectId: received.body.inboundEventId, message: toInboundSettled(received, o.now()) };
+  if (await recordInOrder(o.db, turn, receipt)) return turn.lane;
   await o.db.transaction().execute(async (trx) => {
-    if (await recordOnce(trx, received.id)) await recordTurn(trx, received);
-    await tell(trx, [{ subjectId: received.body.inboundEventId, message: toInboundSettled(received, o.now()) }]);
+    if (await recordOnce(trx, received.id)) await recordTurn(trx, turn);
+    await tell(trx, [receipt]);
   });
+  return undefined;
 }
 
-async function recordTurn(trx: Trx<AgentTables>, { body, correlationId }: InboundReceived): Promise<void> {
-  const { conversation, content, requester, sequence } = body;
-  const place = { robot_code: conversation.robotCode, conversation_id: conversation.conversationId };
-  const turnId = newId();
-  // The row lock serialises the recording of one conversation, so that the watermark misses no number. Where nothing
-  // waits for an earlier number, the next one moves it here and now.
-  const { rows } = await sql<{ recorded_through: number }>`
-    insert into agent_core.conversation as c (robot_code, conversation_id, kind, recorded_through)
-    values (${place.robot_code}, ${place.conversation_id}, ${conversation.kind}, ${sequence === 1 ? 1 : 0})
-    on conflict (robot_code, conversation_id) do update set kind = excluded.kind,
-      recorded_through = c.recorded_through
-        + case when c.gap_since is null and c.recorded_through + 1 = ${sequence} then 1 else 0 end
-    returning recorded_through`.execute(trx);
+/**
+ * What nearly every event is: new, and the next of its conversation. One statement; false, with no effect, for anything else.
+ * The conversation's row lock serialises the recording, so that the watermark misses no number.
+ */
+async function recordInOrder(db: Db<AgentTables>, turn: NewTurn, receipt: Told): Promise<boolean> {
+  const { place, sequence } = turn;
+  const isNext = sql`exists (select from moved)`;
+  const line =
+    turn.line === null
+      ? sql``
+      : sql`, line as (
+      insert into agent_core.transcript (robot_code, conversation_id, turn_id, speaker, sequence, name, text)
+      select robot_code, conversation_id, ${turn.id}::uuid, 'person', ${sequence}::bigint, ${turn.line.name}, ${turn.line.text} from moved
+    )`;
+  return sql<{ id: string }>`
+    with moved as (
+      insert into agent_core.conversation as c (robot_code, conversation_id, kind, recorded_through)
+      select ${place.robot_code}, ${place.conversation_id}, ${turn.kind}, ${sequence}::bigint
+      where ${sequence}::bigint = 1
+        or exists (select from agent_core.conversation where (robot_code, conversation_id) = (${place.robot_code}, ${place.conversation_id}))
+      on conflict (robot_code, conversation_id) do update set kind = excluded.kind, recorded_through = excluded.recorded_through
+      where c.gap_since is null and c.recorded_through + 1 = excluded.recorded_through
+      returning robot_code, conversation_id
+    ), held as (
+      insert into agent_core.inbox (message_id) select ${turn.messageId}::uuid from moved
+    ), recorded as (
+      insert into agent_core.turn (robot_code, conversation_id, id, inbound_event_id, sequence, lane, status, correlation_id, inbound)
+      select robot_code, conversation_id, ${turn.id}::uuid, ${turn.inboundEventId}::uuid, ${sequence}::bigint, ${turn.lane}, 'queued',
+        ${turn.correlationId}::uuid, ${turn.inbound}::jsonb from moved
+    )${line}, ${tellStep('agent_core', receipt, isNext)}
+    select from moved`
+    .execute(db)
+    .then(
+      ({ rows }) => rows.length === 1,
+      (error: unknown) => {
+        // Recorded before: the inbox has it.
+        if (error instanceof Error && 'code' in error && error.code === '23505') return false;
+        throw error;
+      },
+    );
+}
+
+/** A new turn with whatever number. */
+async function recordTurn(trx: Trx<AgentTables>, turn: NewTurn): Promise<void> {
+  const { place, sequence, line } = turn;
+  await sql`
+    insert into agent_core.conversation (robot_code, conversation_id, kind, recorded_through)
+    values (${place.robot_code}, ${place.conversation_id}, ${turn.kind}, 0)
+    on conflict (robot_code, conversation_id) do update set kind = excluded.kind`.execute(trx);
   await trx
     .insertInto('turn')
     .values({
       ...place,
-      id: turnId,
-      inbound_event_id: body.inboundEventId,
+      id: turn.id,
+      inbound_event_id: turn.inboundEventId,
       sequence,
-      lane: content.kind === 'text' ? laneOf(parseInbound(content)) : 'answer',
+      lane: turn.lane,
       status: 'queued',
-      correlation_id: correlationId,
-      inbound: JSON.stringify(body),
+      correlation_id: turn.correlationId,
+      inbound: turn.inbound,
     })
     .execute();
-  if (content.kind === 'text') {
+  if (line !== null) {
     await trx
       .insertInto('transcript')
-      .values({
-        ...place,
-        turn_id: turnId,
-        speaker: 'person',
-        sequence,
-        name: requester.nick,
-        text: toTranscriptText(content),
-      })
+      .values({ ...place, turn_id: turn.id, speaker: 'person', sequence, ...line })
       .execute();
   }
-  if ((rows[0]?.recorded_through ?? 0) < sequence) await advanceWatermark(trx, place);
+  await advanceWatermark(trx, place);
+}
+
+type NewTurn = ReturnType<typeof toTurn>;
+
+function toTurn({ id, body, correlationId }: InboundReceived) {
+  const { conversation, content, requester, sequence, inboundEventId } = body;
+  const isText = content.kind === 'text';
+  const lane: Lane = isText ? laneOf(parseInbound(content)) : 'answer';
+  return {
+    id: newId(),
+    messageId: id,
+    inboundEventId,
+    correlationId,
+    place: { robot_code: conversation.robotCode, conversation_id: conversation.conversationId },
+    kind: conversation.kind,
+    sequence,
+    lane,
+    inbound: JSON.stringify(body),
+    line: isText ? { name: requester.nick, text: toTranscriptText(content) } : null,
+  };
 }
 
 /** What the person said, under what they quoted: without it "yes, that one" means nothing. */

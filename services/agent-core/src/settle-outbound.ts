@@ -1,48 +1,37 @@
+import { sql } from 'kysely';
 import type { BusMessageOf } from '@steward/contracts';
-import { appendAudit, closeTold, postponeTold, recordOnce, type Db } from '@steward/postgres';
+import { appendAudit, auditSteps, closeTold, postponeTold, type AuditEntry, type Db } from '@steward/postgres';
 import { settleTellingCall } from './approvals/settle-telling-call.ts';
 import { replaceFailedCard } from './approvals/tell-places.ts';
 import type { AgentTables } from './database.ts';
 import type { GateContext } from './gate/gate-context.ts';
+
+const requestTypes = ['outbound.requested.v1', 'outbound.requested.v2'] as const;
 
 /** The sender holds the request: publishing it again can wait. */
 export async function postponeOutbound(
   db: Db<AgentTables>,
   recorded: BusMessageOf<'outbound.recorded.v1'>,
 ): Promise<void> {
-  const subjectId = recorded.body.outboundMessageId;
-  await postponeTold(db, { type: 'outbound.requested.v1', subjectId });
-  await postponeTold(db, { type: 'outbound.requested.v2', subjectId });
+  await postponeTold(db, { types: requestTypes, subjectId: recorded.body.outboundMessageId });
 }
 
 /**
  * The outbound message has ended: the request is closed and its ending audited, once. A call that was waiting for it has its
- * outcome, and a card that could not be made is said in words.
+ * outcome, and a card that could not be made is said in words. True: something may have waited for it and can go on.
  */
-export async function settleOutbound(o: GateContext, settled: BusMessageOf<'outbound.settled.v1'>): Promise<void> {
-  const { outboundMessageId, ending, reason, attempts } = settled.body;
-  const closed = await o.db.transaction().execute(async (trx) => {
-    if (!(await recordOnce(trx, settled.id))) return 0;
-    const closed = await closeTold(trx, {
-      types: ['outbound.requested.v1', 'outbound.requested.v2'],
-      subjectIds: [outboundMessageId],
-    });
-    // The sender repeats its last word when it is asked again; only the first one closes anything.
-    if (closed === 0) return 0;
-    await appendAudit(trx, 'agent-core', [
-      {
-        kind: 'outbound.settled',
-        outcome: ending,
-        correlationId: settled.correlationId,
-        subjectId: outboundMessageId,
-        detail: { reason, attempts },
-      },
-    ]);
-    await settleTellingCall(trx, o, settled.body);
-    if (ending === 'failed') await replaceFailedCard(trx, o, outboundMessageId);
-    return closed;
-  });
-  if (closed === 0) return;
+export async function settleOutbound(o: GateContext, settled: Settled): Promise<boolean> {
+  if (await closeAnswered(o.db, settled)) {
+    report(o, settled);
+    return false;
+  }
+  const isClosed = await closeAwaited(o, settled);
+  if (isClosed) report(o, settled);
+  return isClosed;
+}
+
+function report(o: GateContext, { body, correlationId }: Settled): void {
+  const { outboundMessageId, ending, reason, attempts } = body;
   o.onTold();
   o.metrics
     .counter('steward_outbound_settled_total', 'Outbound messages by how they ended', ['ending'])
@@ -51,10 +40,52 @@ export async function settleOutbound(o: GateContext, settled: BusMessageOf<'outb
   if (ending !== 'accepted') {
     o.log.error('outbound.not.accepted', {
       outboundMessageId,
-      correlationId: settled.correlationId,
+      correlationId,
       ending,
       reason,
       attempts,
     });
   }
 }
+
+/**
+ * What nearly every ending is: an answer arrived, and nothing waits for that. One statement. The sender repeats its last word
+ * when it is asked again; only the first one closes anything.
+ */
+async function closeAnswered(db: Db<AgentTables>, settled: Settled): Promise<boolean> {
+  if (settled.body.ending !== 'accepted') return false;
+  const { rows } = await sql`
+    with closed as (
+      delete from agent_core.outbox
+      where subject_id = ${settled.body.outboundMessageId} and type = any(${requestTypes})
+        and not exists (select from agent_core.tool_attempt where outbound_message_id = subject_id)
+      returning id
+    ), ${auditSteps('agent-core', [toEntry(settled)], sql`exists (select from closed)`)}
+    select id from closed`.execute(db);
+  return rows.length > 0;
+}
+
+/** Whatever else ended: a call may wait for it, and a card that failed is said in words. */
+async function closeAwaited(o: GateContext, settled: Settled): Promise<boolean> {
+  const { outboundMessageId, ending } = settled.body;
+  return o.db.transaction().execute(async (trx) => {
+    const closed = await closeTold(trx, { types: requestTypes, subjectIds: [outboundMessageId] });
+    if (closed === 0) return false;
+    await appendAudit(trx, 'agent-core', [toEntry(settled)]);
+    await settleTellingCall(trx, o, settled.body);
+    if (ending === 'failed') await replaceFailedCard(trx, o, outboundMessageId);
+    return true;
+  });
+}
+
+function toEntry({ body: { outboundMessageId, ending, reason, attempts }, correlationId }: Settled): AuditEntry {
+  return {
+    kind: 'outbound.settled',
+    outcome: ending,
+    correlationId,
+    subjectId: outboundMessageId,
+    detail: { reason, attempts },
+  };
+}
+
+type Settled = BusMessageOf<'outbound.settled.v1'>;

@@ -96,17 +96,21 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
     lifecycle.add('gap watch', () => gapWatch.stop());
 
     await bus.consume('agent-core.inbound.v1', async (message) => {
-      if (message.type === 'inbound.received.v1') await recordInbound({ db, now }, message);
+      if (message.type === 'inbound.received.v1') worker.wake(await recordInbound({ db, now }, message));
       if (message.type === 'card.clicked.v1' && (await recordCardClick({ db, now }, message))) clicks.wake();
-      if (message.type === 'person.changed.v1') await recordPersonChanged({ db, now, config }, message);
-      worker.wake();
+      if (message.type === 'person.changed.v1') {
+        await recordPersonChanged({ db, now, config }, message);
+        worker.wake();
+      }
       relay.wake();
     });
     await bus.consume('agent-core.outbound.v1', async (message) => {
       if (message.type === 'outbound.recorded.v1') await postponeOutbound(db, message);
-      if (message.type === 'outbound.settled.v1') await settleOutbound(gate, message);
-      if (message.type === 'person.found.v1') await recordPersonFound(db, config, message);
-      worker.wake();
+      if (message.type === 'outbound.settled.v1' && (await settleOutbound(gate, message))) worker.wake();
+      if (message.type === 'person.found.v1') {
+        await recordPersonFound(db, config, message);
+        worker.wake();
+      }
     });
 
     const readiness = async () => ({

@@ -29,7 +29,7 @@ export async function tellOutbound(trx: Trx<AgentTables>, wish: OutboundWish): P
 }
 
 /** Words go out as version 1, which every sender understands; cards and recalls need version 2. */
-function toOutboundRequested(wish: OutboundWish): BusMessage {
+export function toOutboundRequested(wish: OutboundWish): BusMessage {
   const { outboundMessageId, environment, lane, target, correlationId, causationId } = wish;
   const envelope = { id: newId(), correlationId, causationId, occurredAt: wish.now.toISOString() };
   const body = { outboundMessageId, afterOutboundMessageId: wish.after, environment, lane, target };

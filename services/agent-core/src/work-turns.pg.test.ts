@@ -68,6 +68,7 @@ describe('the worker', () => {
     await record(6, '/ping');
     for (let n = 0; n < 3; n += 1) startWorker(model);
     await waitUntil(async () => (await turns())[5]?.status === 'done', { ...wait, what: 'the command to be answered' });
+    await waitUntil(() => order.length > 0, { ...wait, what: 'the model to be asked' });
     expect(order).toEqual([1]);
     letGo();
     await waitUntil(async () => (await turns()).every(({ status }) => status === 'done'), {

@@ -10,27 +10,34 @@ import { putAside } from './wake-turn.ts';
  * Turns worked on at once in this process; a conversation holds at most one for each lane. Commands have slots of their
  * own: however many turns wait for the model, none of them waits.
  */
-const slots = [
+const slots: readonly { name: string; lanes: readonly Lane[]; concurrency: number }[] = [
   { name: 'control-turns', lanes: ['control'], concurrency: 2 },
   { name: 'turns', lanes: ['approval', 'answer', 'bulk'], concurrency: 4 },
-] as const;
+];
 /** Finds turns whose wake-up was lost and leases that ran out. */
 const tickMs = 500;
 
 /** The worker: claims, runs and ends turns, as many at once as it may, in as many replicas as there are. */
-export function createTurnWorker(o: WorkerOptions): Loop {
+export function createTurnWorker(o: WorkerOptions): TurnWorker {
   const workOn = createWorkOn(o);
-  const loops = slots.map(({ name, lanes, concurrency }) =>
-    createLoop({ name, idleMs: tickMs, concurrency, log: o.log, run: (stopping) => workOn(lanes, stopping) }),
-  );
+  const loops = slots.map(({ name, lanes, concurrency }) => ({
+    lanes,
+    loop: createLoop({ name, idleMs: tickMs, concurrency, log: o.log, run: (stopping) => workOn(lanes, stopping) }),
+  }));
   return {
-    start: () => loops.forEach((loop) => loop.start()),
-    wake: () => loops.forEach((loop) => loop.wake()),
+    start: () => loops.forEach(({ loop }) => loop.start()),
+    wake: (lane?: Lane) =>
+      loops.forEach(({ lanes, loop }) => {
+        if (lane === undefined || lanes.includes(lane)) loop.wake();
+      }),
     stop: async () => {
-      await Promise.all(loops.map((loop) => loop.stop()));
+      await Promise.all(loops.map(({ loop }) => loop.stop()));
     },
   };
 }
+
+/** A loop that can be told in which lane there may be work; without a lane: in any. */
+export type TurnWorker = Loop & { wake(lane?: Lane): void };
 
 type WorkerOptions = TurnContext & { onEnded: () => void };
 

@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import { newId } from '@steward/service-kit';
 import type {
   BusMessageOf,
@@ -6,7 +7,7 @@ import type {
   OutboundRequested,
   OutboundRequestedV2,
 } from '@steward/contracts';
-import { appendAudit, recordOnce, tell, type Db, type Trx } from '@steward/postgres';
+import { auditSteps, tell, tellStep, type Db, type Told } from '@steward/postgres';
 import { splitContent } from '@steward/dingtalk';
 import { budgetOf, laneOf } from './choose-path.ts';
 import type { SenderTables } from './database.ts';
@@ -25,23 +26,21 @@ type Requested = OutboundRequested | OutboundRequestedV2;
 
 /**
  * Records a requested message in the delivery ledger, once, and answers with the receipt. A request that is asked again
- * gets its receipt again, and the ending too if it has ended: whatever was lost on the way back is told once more.
+ * gets its receipt again, and the ending too if it has ended: whatever was lost on the way back is told once more. True: there is
+ * something new to send.
  */
 export async function recordOutbound(
   o: { db: Db<SenderTables>; now: () => Date },
   requested: Requested,
-): Promise<void> {
+): Promise<boolean> {
   const { outboundMessageId } = requested.body;
+  const receipt = {
+    subjectId: outboundMessageId,
+    message: toOutboundRecorded(requested, o.now()),
+    delayMs: receiptDelayMs,
+  };
+  if (await recordNew(o.db, requested, receipt)) return true;
   await o.db.transaction().execute(async (trx) => {
-    const receipt = {
-      subjectId: outboundMessageId,
-      message: toOutboundRecorded(requested, o.now()),
-      delayMs: receiptDelayMs,
-    };
-    if (await recordOnce(trx, requested.id)) {
-      await insertMessage(trx, requested);
-      return tell(trx, [receipt]);
-    }
     const known = await trx
       .selectFrom('outbound_message')
       .select(['id', 'status', 'reason', 'attempt_count', 'correlation_id'])
@@ -52,37 +51,39 @@ export async function recordOutbound(
     const message = toOutboundSettled({ ...known, status, now: o.now() });
     await tell(trx, [{ subjectId: outboundMessageId, message }]);
   });
+  return false;
 }
 
-async function insertMessage(trx: Trx<SenderTables>, { body, correlationId }: Requested): Promise<void> {
+/** One statement; false, with no effect, when the request was recorded before. */
+async function recordNew(
+  db: Db<SenderTables>,
+  { id, body, correlationId }: Requested,
+  receipt: Told,
+): Promise<boolean> {
   const { content } = body;
   const lane = laneOf(body.lane, content);
-  const parts = splitParts(content);
-  await trx
-    .insertInto('outbound_message')
-    .values({
-      id: body.outboundMessageId,
-      after_id: body.afterOutboundMessageId,
-      correlation_id: correlationId,
-      environment: body.environment,
-      lane,
-      budget: budgetOf(body.target),
-      target: JSON.stringify(body.target),
-      content: JSON.stringify(content),
-      parts: JSON.stringify(parts),
-      status: 'queued',
-    })
-    .execute();
-  await appendAudit(trx, 'outbound-sender', [
-    {
-      kind: 'outbound.recorded',
-      outcome: 'queued',
-      correlationId,
-      environment: body.environment,
-      subjectId: body.outboundMessageId,
-      detail: { lane, target: body.target.kind, content: content.kind, bytes: sizeOf(content) },
-    },
-  ]);
+  const entry = {
+    kind: 'outbound.recorded',
+    outcome: 'queued',
+    correlationId,
+    environment: body.environment,
+    subjectId: body.outboundMessageId,
+    detail: { lane, target: body.target.kind, content: content.kind, bytes: sizeOf(content) },
+  };
+  const isNew = sql`exists (select from held)`;
+  const { rows } = await sql`
+    with held as (
+      insert into outbound_sender.inbox (message_id) values (${id}) on conflict (message_id) do nothing returning message_id
+    ), recorded as (
+      insert into outbound_sender.outbound_message (
+        id, after_id, correlation_id, environment, lane, budget, target, content, parts, status)
+      select ${body.outboundMessageId}::uuid, ${body.afterOutboundMessageId}::uuid, ${correlationId}::uuid, ${body.environment}, ${lane},
+        ${budgetOf(body.target)}, ${JSON.stringify(body.target)}::jsonb, ${JSON.stringify(content)}::jsonb,
+        ${JSON.stringify(splitParts(content))}::jsonb, 'queued'
+      from held
+    ), ${tellStep('outbound_sender', receipt, isNew)}, ${auditSteps('outbound-sender', [entry], isNew)}
+    select message_id from held`.execute(db);
+  return rows.length === 1;
 }
 
 /** What is no text is one part without words. */

@@ -52,6 +52,7 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
   const { db } = o.database;
   const now = () => new Date();
   const metrics = createMetrics('outbound-sender');
+  o.database.countInto(metrics);
   const lifecycle = createLifecycle({ log, graceMs: 12_000 });
   lifecycle.add('database', () => o.database.close());
   try {
@@ -146,8 +147,8 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
 
     await bus.consume('outbound-sender.requests.v1', async (message) => {
       if (message.type === 'outbound.requested.v1' || message.type === 'outbound.requested.v2') {
-        await recordOutbound({ db, now }, message);
-        deliveries.wake();
+        if (await recordOutbound({ db, now }, message)) deliveries.wake();
+        else relay.wake();
       }
       if (message.type === 'person.requested.v1') {
         if ((await recordPersonLookup({ db }, message)) === 'waiting') lookups.wake();

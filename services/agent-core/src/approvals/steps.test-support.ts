@@ -282,7 +282,9 @@ export async function settle(cluster: Cluster, at: number, ending: 'accepted' | 
       occurredAt: new Date().toISOString(),
       body: { outboundMessageId: outbound_message_id, ending, reason: null, attempts: 1 },
     };
-    await cluster.onSomeReplica(at, ({ context }) => settleOutbound(context, settled));
+    await cluster.onSomeReplica(at, async ({ context }) => {
+      await settleOutbound(context, settled);
+    });
   }
 }
 
