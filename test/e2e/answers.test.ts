@@ -83,6 +83,8 @@ describe('a message is answered', () => {
     await stack.say({ robot: 'stream', staffId: people.han, text, ...place });
     expect(await stack.waitForAnswers({ contains: text })).toMatchObject([{ via }]);
     expect(stack.simulator.control.faults().failNext).toEqual([]);
+    // The person sees the answer before its attempt is closed.
+    await stack.waitUntilQuiet();
     const [attempts] = await stack.sql<{ outcomes: string[] }>(
       `select array_agg(a.outcome order by a.number) as outcomes from outbound_sender.delivery_attempt a
        join outbound_sender.outbound_message m on m.id = a.outbound_message_id where m.content->>'text' like $1`,

@@ -176,7 +176,7 @@ function pointAtSimulator(config: StewardConfig, url: string): StewardConfig {
   const { host } = new URL(url);
   return {
     ...config,
-    dingtalk: { apiUrl: url, oapiUrl: url, sessionWebhookHosts: [host] },
+    dingtalk: { ...config.dingtalk, apiUrl: url, oapiUrl: url, sessionWebhookHosts: [host] },
     tools: {
       ...config.tools,
       hosts: config.tools.hosts.map((tool) => (tool.name === 'systems' ? { ...tool, host } : tool)),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { cardClickedSchema, inboundMissingSchema, inboundReceivedSchema, inboundSettledSchema } from './inbound.ts';
+import { linkInterruptedSchema } from './link.ts';
 import {
   outboundRecordedSchema,
   outboundRequestedSchema,
@@ -15,6 +16,7 @@ export const busMessageSchema = z.discriminatedUnion('type', [
   inboundSettledSchema,
   inboundMissingSchema,
   personChangedSchema,
+  linkInterruptedSchema,
   outboundRequestedSchema,
   outboundRequestedV2Schema,
   outboundRecordedSchema,

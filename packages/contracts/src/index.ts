@@ -1,5 +1,6 @@
 export * from './envelope.ts';
 export * from './inbound.ts';
+export * from './link.ts';
 export * from './outbound.ts';
 export * from './person.ts';
 export * from './bus-message.ts';

@@ -22,7 +22,7 @@ export const queues = [
   {
     name: 'agent-core.inbound.v1',
     consumer: 'agent-core',
-    types: ['inbound.received.v1', 'card.clicked.v1', 'person.changed.v1'],
+    types: ['inbound.received.v1', 'card.clicked.v1', 'person.changed.v1', 'link.interrupted.v1'],
   },
   {
     name: 'agent-core.outbound.v1',
@@ -46,6 +46,7 @@ export const publishers: Record<BusMessageType, ServiceName> = {
   'inbound.received.v1': 'adapter',
   'card.clicked.v1': 'adapter',
   'person.changed.v1': 'adapter',
+  'link.interrupted.v1': 'adapter',
   'inbound.settled.v1': 'agent-core',
   'inbound.missing.v1': 'agent-core',
   'outbound.requested.v1': 'agent-core',
@@ -64,6 +65,7 @@ export const receiptOf: Record<BusMessageType, BusMessageType | null> = {
   'inbound.received.v1': 'inbound.settled.v1',
   'card.clicked.v1': 'inbound.settled.v1',
   'person.changed.v1': 'inbound.settled.v1',
+  'link.interrupted.v1': 'inbound.settled.v1',
   'outbound.requested.v1': 'outbound.settled.v1',
   'outbound.requested.v2': 'outbound.settled.v1',
   'person.requested.v1': 'person.found.v1',

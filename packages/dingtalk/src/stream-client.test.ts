@@ -184,6 +184,43 @@ describe('staying alive', () => {
   });
 });
 
+describe('what it says of the time without a link', () => {
+  it('nothing while connected, and before it ever was', async () => {
+    const { client } = await start({ random: () => 0.5 });
+    expect(client.status()).toMatchObject({ connected: false, deafSinceMs: null });
+  });
+
+  it('from the end of the socket on, or from the word that nothing more will come', async () => {
+    for (const end of ['closed', 'leaving'] as const) {
+      const { gateway, client, timers } = await start({ random: () => 0.5 });
+      timers.advance(1_000);
+      const socket = await gateway.socket(0);
+      await until(isConnected(client));
+      expect(client.status().deafSinceMs).toBeNull();
+      timers.advance(20_000);
+      if (end === 'closed') socket.ws.terminate();
+      else socket.ws.send(disconnectFrame);
+      await until(() => !client.status().connected);
+      expect(client.status().deafSinceMs).toBe(timers.now());
+      const fell = timers.now();
+      timers.advance(500);
+      if (end === 'leaving') socket.ws.terminate();
+      await until(() => client.status().deafSinceMs === fell);
+    }
+  });
+
+  it('from the last frame on, where the socket fell silent', async () => {
+    const { gateway, client, timers } = await start({ random: () => 0.5, gateway: { autoPong: false } });
+    timers.advance(1_000);
+    await gateway.socket(0);
+    await until(isConnected(client));
+    const { lastFrameAtMs } = client.status();
+    timers.advance(130_000);
+    await until(() => !client.status().connected);
+    expect(client.status().deafSinceMs).toBe(lastFrameAtMs);
+  });
+});
+
 describe('closing', () => {
   it('answers what is in hand, takes nothing more, and opens nothing again', async () => {
     const durable = deferred<undefined>();
@@ -211,6 +248,12 @@ describe('closing', () => {
   it('ends an attempt that is under way', async () => {
     const { client } = await start({ apiUrl: 'http://127.0.0.1:9', random: () => 0.5 });
     await client.close();
-    expect(client.status()).toEqual({ connected: false, lastFrameAtMs: null, connectionIds: [], reconnects: 0 });
+    expect(client.status()).toEqual({
+      connected: false,
+      deafSinceMs: null,
+      lastFrameAtMs: null,
+      connectionIds: [],
+      reconnects: 0,
+    });
   });
 });

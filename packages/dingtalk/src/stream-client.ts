@@ -11,6 +11,8 @@ import type { StreamTimers } from './stream-timers.ts';
 export type StreamStatus = {
   /** There is a socket on which pushes can arrive. */
   connected: boolean;
+  /** Since when nothing could arrive, ms since the epoch; null while connected, and before the first connection. */
+  deafSinceMs: number | null;
   /** When the last frame of any kind came in, pongs included; ms since the epoch. */
   lastFrameAtMs: number | null;
   /** The platform's ids of our open sockets, as far as frames told them. */
@@ -78,6 +80,7 @@ class StreamSupervisor implements StreamClient {
   #attempt = 0;
   #opened = 0;
   #lastFrameAtMs: number | null = null;
+  #deafSinceMs: number | null = null;
   #started = false;
   #closed = false;
   #onEmpty = () => {};
@@ -102,7 +105,8 @@ class StreamSupervisor implements StreamClient {
 
   status(): StreamStatus {
     return {
-      connected: this.#current !== null && !this.#current.goneAway,
+      connected: this.#isConnected(),
+      deafSinceMs: this.#isConnected() ? null : this.#deafSinceMs,
       lastFrameAtMs: this.#lastFrameAtMs,
       connectionIds: [...this.#sockets].flatMap((socket) => socket.connectionId ?? []),
       reconnects: Math.max(0, this.#opened - 1),
@@ -118,6 +122,10 @@ class StreamSupervisor implements StreamClient {
     for (const socket of this.#sockets) socket.close();
     if (this.#sockets.size > 0) await withinMs(this.#timers, closeSocketsMs, empty);
     for (const socket of this.#sockets) socket.terminate();
+  }
+
+  #isConnected(): boolean {
+    return this.#current !== null && !this.#current.goneAway;
   }
 
   #connect(): void {
@@ -167,7 +175,9 @@ class StreamSupervisor implements StreamClient {
         },
         goingAway: (leaving, reason) => {
           this.#options.log.info('stream.replacing', { reason, connectionId: leaving.connectionId });
-          if (leaving === this.#current) this.#connect();
+          if (leaving !== this.#current) return;
+          this.#deafSinceMs = this.#timers.now();
+          this.#connect();
         },
         closed: (gone, code) => this.#bury(gone, code),
       },
@@ -187,7 +197,11 @@ class StreamSupervisor implements StreamClient {
 
   #bury(socket: StreamSocket, code: string): void {
     this.#sockets.delete(socket);
-    if (socket === this.#current) this.#current = null;
+    if (socket === this.#current) {
+      // A socket that fell silent was deaf long before we gave it up; one that was going away is accounted for.
+      if (!socket.goneAway) this.#deafSinceMs = code === 'SILENT' ? this.#lastFrameAtMs : this.#timers.now();
+      this.#current = null;
+    }
     if (this.#sockets.size === 0) this.#onEmpty();
     if (socket.openedAtMs === null) this.#attempting = false;
     else if (this.#timers.now() - socket.openedAtMs > goodLifeMs) this.#attempt = 0;
@@ -204,7 +218,7 @@ class StreamSupervisor implements StreamClient {
       lastTickMs = this.#timers.now();
       if (sleptForMs < sleptMs) return;
       this.#options.log.warn('stream.slept', { sleptForMs });
-      for (const socket of this.#sockets) socket.terminate();
+      for (const socket of this.#sockets) socket.terminate('SILENT');
     });
     this.#cancels.add(stop);
   }

@@ -19,7 +19,8 @@ export type StreamSocket = {
   /** Drops the answer if the socket is gone: an ack belongs to the socket of its frame and no other. */
   send(ack: StreamAck): void;
   close(): void;
-  terminate(): void;
+  /** At once; `code` is what the story's end then says. */
+  terminate(code?: string): void;
   /** The platform's id, known from the first frame on. */
   connectionId: string | null;
   openedAtMs: number | null;
@@ -33,7 +34,7 @@ type SocketStory = {
   alive(atMs: number): void;
   pushed(socket: StreamSocket, frame: StreamFrame): void;
   goingAway(socket: StreamSocket, reason: string): void;
-  /** Once, and last, whether it ever opened or not. `code` is a close code or the error's code. */
+  /** Once, and last, whether it ever opened or not. `code` is a close code, the error's code, or `SILENT`: no frame for too long. */
   closed(socket: StreamSocket, code: string): void;
 };
 
@@ -61,7 +62,10 @@ export function dialStreamSocket(o: {
       if (ws.readyState === WebSocket.OPEN) ws.send(JSON.stringify(ack));
     },
     close: () => ws.close(1000),
-    terminate: () => ws.terminate(),
+    terminate: (code) => {
+      failure = code ?? failure;
+      ws.terminate();
+    },
     connectionId: null,
     openedAtMs: null,
     goneAway: false,
@@ -76,7 +80,7 @@ export function dialStreamSocket(o: {
     o.story.goingAway(socket, reason);
   };
   const beat = () => {
-    if (now() - seen.frameAtMs > o.limits.deadAfterMs) return ws.terminate();
+    if (now() - seen.frameAtMs > o.limits.deadAfterMs) return socket.terminate('SILENT');
     if (now() - seen.textAtMs > o.limits.quietAfterMs) goAway('no frame for long');
     if (ws.readyState === WebSocket.OPEN) ws.ping();
   };

@@ -20,7 +20,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-const views = ['recent', 'approvals', 'tool_calls', 'deliveries', 'duplicates', 'sealing'];
+const views = ['recent', 'approvals', 'tool_calls', 'deliveries', 'duplicates', 'sealing', 'stream_gaps'];
 
 describe('the schema ops', () => {
   it('has a comment on every view, column and function', async () => {

@@ -66,6 +66,7 @@ describe('loadStewardConfig', () => {
       dingtalk: {
         apiUrl: 'https://api.dingtalk.com',
         oapiUrl: 'https://oapi.dingtalk.com',
+        linkNoticeAfterSeconds: 15,
         sessionWebhookHosts: ['oapi.dingtalk.com'],
       },
       robots: [{ ...robot, sendsPerMinute: 600 }],

@@ -69,6 +69,8 @@ const dingtalk = z.strictObject({
   apiUrl: address.default('https://api.dingtalk.com'),
   oapiUrl: address.default('https://oapi.dingtalk.com'),
   sessionWebhookHosts: z.array(host).min(1).max(20).default(['oapi.dingtalk.com']),
+  /** Active rooms are told when a robot could not be heard by Stream for longer than this. */
+  linkNoticeAfterSeconds: z.int().min(1).max(86_400).default(15),
 });
 
 /** config/steward.yaml: the shape, the defaults, and what must agree between its parts. Unknown keys are faults. */

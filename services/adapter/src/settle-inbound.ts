@@ -23,7 +23,7 @@ async function settleInbound(db: Db<AdapterTables>, receipt: BusMessageOf<'inbou
       closed
         .deleteFrom('outbox')
         .where('subject_id', '=', inboundEventId)
-        .where('type', 'in', ['inbound.received.v1', 'card.clicked.v1', 'person.changed.v1']),
+        .where('type', 'in', ['inbound.received.v1', 'card.clicked.v1', 'person.changed.v1', 'link.interrupted.v1']),
     )
     .updateTable('inbound_event')
     .set({ settled_at: sql`now()` })

@@ -22,6 +22,7 @@ import { createInboundRecorder } from './record-inbound.ts';
 import { loadRobots } from './robots.ts';
 import { consumeReceipts } from './settle-inbound.ts';
 import { openStreamDoors } from './stream-doors.ts';
+import { createLinkWatch } from './watch-links.ts';
 import { createSignatureWatch } from './watch-signatures.ts';
 
 export type AdapterOptions = {
@@ -85,6 +86,13 @@ export async function startAdapter(o: AdapterOptions): Promise<{ url: string; st
     };
     const streams = openStreamDoors({ ...receive, robots, rejections, apiUrl: config.dingtalk.apiUrl });
     lifecycle.add('stream doors', () => streams.close());
+    const linkWatch = createLinkWatch({
+      ...{ db, log, metrics, now: receive.now, links: streams.links },
+      noticeAfterSeconds: config.dingtalk.linkNoticeAfterSeconds,
+      onTold: () => relay.wake(),
+    });
+    linkWatch.start();
+    lifecycle.add('stream links', () => linkWatch.stop());
 
     const readiness = async () => ({
       database: await o.database.check(),

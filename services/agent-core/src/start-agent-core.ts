@@ -27,6 +27,7 @@ import { recordInbound } from './record-inbound.ts';
 import { postponeOutbound, settleOutbound } from './settle-outbound.ts';
 import { createCheckpointWatch } from './watch-checkpoint.ts';
 import { createGapWatch } from './watch-gaps.ts';
+import { tellInterruption } from './tell-interruption.ts';
 import { createTurnWorker } from './work-turns.ts';
 
 export type AgentCoreOptions = {
@@ -98,6 +99,7 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
     await bus.consume('agent-core.inbound.v1', async (message) => {
       if (message.type === 'inbound.received.v1') worker.wake(await recordInbound({ db, now }, message));
       if (message.type === 'card.clicked.v1' && (await recordCardClick({ db, now }, message))) clicks.wake();
+      if (message.type === 'link.interrupted.v1') await tellInterruption({ ...gate, now }, message);
       if (message.type === 'person.changed.v1') {
         await recordPersonChanged({ db, now, config }, message);
         worker.wake();

@@ -43,6 +43,11 @@ export const texts = {
     zh: '模型现在没有回应，请稍后再试。命令（/help）不受影响。',
     en: 'The model does not answer right now; please try again later. Commands (/help) still work.',
   },
+  linkWasDown: {
+    zh: (from: string, to: string) => `我在 ${from} 到 ${to} 之间与钉钉断线了。如果我漏了您的消息，请再发一次。`,
+    en: (from: string, to: string) =>
+      `My link to DingTalk was down from ${from} to ${to}. If I missed something you said, please repeat it.`,
+  },
   unsupported: {
     zh: (msgtype: string) => `我还看不懂这种消息（${msgtype}），请发送文字。`,
     en: (msgtype: string) => `I cannot read this kind of message yet (${msgtype}); please send text.`,
