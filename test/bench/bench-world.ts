@@ -57,7 +57,12 @@ export function createBenchWorld({ rooms, profileFolder }: { rooms: number; prof
 function buildConfig(rooms: readonly number[], dingtalkUrl: string) {
   return {
     language: 'en',
-    dingtalk: { apiUrl: dingtalkUrl, oapiUrl: dingtalkUrl, sessionWebhookHosts: [new URL(dingtalkUrl).host] },
+    dingtalk: {
+      apiUrl: dingtalkUrl,
+      oapiUrl: dingtalkUrl,
+      sessionWebhookHosts: [new URL(dingtalkUrl).host],
+      limits: { roomSendsPerMinute: 60_000, egressCallsPerSecond: 500 },
+    },
     robots: [
       { ...robot, environment: 'test', appSecretFile: 'bench.app-secret', doors: ['http'], sendsPerMinute: 100_000 },
     ],

@@ -22,6 +22,13 @@ export const approvalsRoom = 'cidApprovals==';
 /** A group that every robot is in and that nobody configured. */
 export const unknownRoom = 'cidUnknown==';
 
+export const wideLimits = {
+  apiCallsPerSecond: 1_000,
+  apiCallsPerMinute: 60_000,
+  roomSendsPerMinute: 60_000,
+  egressCallsPerSecond: 500,
+};
+
 export type ModelSettings = { baseUrl: string; timeoutMs?: number; maxSteps?: number; transcriptTurns?: number };
 /** Tools of the simulator's company system, approvers, and cards of the robot `stream`. */
 export type Governed = { /** Further tools, by file name. */ tools?: Record<string, string> };
@@ -168,7 +175,13 @@ function buildConfig(o: {
   return {
     timeZone: 'Asia/Shanghai',
     language: o.language,
-    dingtalk: { apiUrl: o.simulatorUrl, oapiUrl: o.simulatorUrl, sessionWebhookHosts: [new URL(o.simulatorUrl).host] },
+    dingtalk: {
+      apiUrl: o.simulatorUrl,
+      oapiUrl: o.simulatorUrl,
+      sessionWebhookHosts: [new URL(o.simulatorUrl).host],
+      // Limits are the concern of one test; elsewhere they would only slow the run down.
+      limits: wideLimits,
+    },
     robots: robotNames.map((name) => ({
       code: codeOf(name),
       name,

@@ -59,8 +59,10 @@ export async function postAndClassify({
   const posted = await postJson(request);
   switch (posted.kind) {
     case 'answered': {
-      const { httpStatus, body } = posted;
-      return { outcome: classifyResponse({ door, httpStatus, body }), body };
+      const { httpStatus, body, retryAfterMs } = posted;
+      const outcome = classifyResponse({ door, httpStatus, body });
+      if (outcome.kind !== 'retryable' || retryAfterMs === null) return { outcome, body };
+      return { outcome: { ...outcome, retryAfterMs: Math.max(retryAfterMs, outcome.retryAfterMs ?? 0) }, body };
     }
     case 'not_sent': {
       const text = 'DingTalk cannot be reached';

@@ -99,7 +99,7 @@ describe('refused by oapi with HTTP 200', () => {
   });
 
   it('says how long a held-back custom robot must wait', () => {
-    expect(classify('custom_robot', 200, { errcode: 130101 })).toMatchObject({ scope: 'robot', retryAfterMs: 60_000 });
+    expect(classify('custom_robot', 200, { errcode: 130101 })).toMatchObject({ scope: 'robot', retryAfterMs: 600_000 });
   });
 });
 

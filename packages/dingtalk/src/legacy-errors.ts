@@ -89,8 +89,9 @@ export const legacyRows: readonly CatalogueRow[] = [
     codes: ['130101', '410100'],
     kind: 'retryable',
     scope: 'robot',
-    retryAfterMs: minute,
-    text: 'the custom robot sent more than 20 a minute and is held back, for up to 10 minutes',
+    // Official docs, custom robot limits: blocked for 10 minutes. A call before that is refused and may prolong it.
+    retryAfterMs: 10 * minute,
+    text: 'the custom robot sent more than 20 a minute and is blocked for 10 minutes',
   },
   { name: 'too long', codes: ['101002', '460101'], kind: 'invalid', scope: 'content', text: 'the body is too long' },
   {

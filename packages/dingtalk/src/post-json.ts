@@ -1,6 +1,7 @@
 /** One POST: answered (whatever the status), certainly not sent, or nobody knows. */
 export type PostResult =
-  { kind: 'answered'; httpStatus: number; body: unknown } | { kind: 'not_sent' | 'unclear'; code: string };
+  | { kind: 'answered'; httpStatus: number; body: unknown; retryAfterMs: number | null }
+  | { kind: 'not_sent' | 'unclear'; code: string };
 
 export const maxAnswerBytes = 65_536;
 
@@ -46,7 +47,8 @@ export async function postJson(o: {
       redirect: 'manual',
       signal: o.signal ? AbortSignal.any([timeout, o.signal]) : timeout,
     });
-    return { kind: 'answered', httpStatus: response.status, body: decode(await readLimited(response)) };
+    const retryAfterMs = readRetryAfter(response.headers.get('retry-after'));
+    return { kind: 'answered', httpStatus: response.status, body: decode(await readLimited(response)), retryAfterMs };
   } catch (error) {
     const code = toFailureCode(error);
     return { kind: beforeWriting.has(code) ? 'not_sent' : 'unclear', code };
@@ -65,6 +67,13 @@ async function readLimited(response: Response): Promise<string> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
+}
+
+/** `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), at most ten minutes. */
+function readRetryAfter(value: string | null): number | null {
+  if (value === null) return null;
+  const ms = /^\d{1,9}$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - Date.now();
+  return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), 600_000);
 }
 
 function decode(text: string): unknown {

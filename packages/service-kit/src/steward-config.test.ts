@@ -66,6 +66,7 @@ describe('loadStewardConfig', () => {
       dingtalk: {
         apiUrl: 'https://api.dingtalk.com',
         oapiUrl: 'https://oapi.dingtalk.com',
+        limits: { apiCallsPerMinute: 1_000, apiCallsPerSecond: 18, egressCallsPerSecond: 400, roomSendsPerMinute: 60 },
         linkNoticeAfterSeconds: 15,
         sessionWebhookHosts: ['oapi.dingtalk.com'],
       },

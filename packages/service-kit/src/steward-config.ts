@@ -65,12 +65,21 @@ const model = z.strictObject({
   transcriptTurns: z.int().min(0).max(200).default(20),
 });
 
+/** Of all replicas together, below what the platform allows (official docs: 20 calls a second, 10,000 calls in 20 s). */
+const sendLimits = z.strictObject({
+  apiCallsPerSecond: z.int().min(1).max(1_000).default(18),
+  apiCallsPerMinute: z.int().min(1).max(60_000).default(1_000),
+  roomSendsPerMinute: z.int().min(1).max(60_000).default(60),
+  egressCallsPerSecond: z.int().min(1).max(500).default(400),
+});
+
 const dingtalk = z.strictObject({
   apiUrl: address.default('https://api.dingtalk.com'),
   oapiUrl: address.default('https://oapi.dingtalk.com'),
   sessionWebhookHosts: z.array(host).min(1).max(20).default(['oapi.dingtalk.com']),
   /** Active rooms are told when a robot could not be heard by Stream for longer than this. */
   linkNoticeAfterSeconds: z.int().min(1).max(86_400).default(15),
+  limits: sendLimits.prefault({}),
 });
 
 /** config/steward.yaml: the shape, the defaults, and what must agree between its parts. Unknown keys are faults. */

@@ -1,9 +1,10 @@
 import { sql } from 'kysely';
 import type { Logger } from '@steward/service-kit';
-import type { Db, Trx } from '@steward/postgres';
+import { auditSteps, tellStep, type Db, type Trx } from '@steward/postgres';
 import type { AttemptOutcome, SenderTables } from './database.ts';
 import { decideNext, type Next } from './decide-next.ts';
-import { endOutbound } from './end-outbound.ts';
+import { endOutbound, toEndedEntry, toOutboundSettled } from './end-outbound.ts';
+import { holdScope, type Hold, type Wish } from './hold-scope.ts';
 import type { OpenAttempt } from './open-attempt.ts';
 
 /** What a send came to, in the ledger's words. */
@@ -14,6 +15,8 @@ export type AttemptResult = {
   retryAfterMs: number | null;
   /** Refused because of how the app is set up: people must mend that, and then the message can leave. */
   misconfigured?: boolean;
+  /** What the platform wants paused for everybody. */
+  wish?: Wish | null;
 };
 
 /** What closing needs to know of an attempt. */
@@ -35,11 +38,17 @@ const processDied = 'PROCESS_DIED';
 type Context = { db: Db<SenderTables>; now: () => Date; random: () => number };
 
 /**
- * Writes down what an attempt came to and what becomes of the message, in one transaction; safe to repeat. Returns null,
- * with no effect, when the attempt was closed already: its lease ran out and another replica took the message over. Only
+ * Writes down what an attempt came to, what becomes of the message, and what must pause, in one transaction; safe to repeat.
+ * Returns null, with no effect, when the attempt was closed already: its lease ran out and another replica took the message over. Only
  * an acceptance still counts then, as long as the repeat was not begun: it spares the person a message that comes twice.
  */
-export async function closeAttempt(o: Context, attempt: OpenAttempt, result: AttemptResult): Promise<Next | null> {
+export async function closeAttempt(
+  o: Context,
+  attempt: OpenAttempt,
+  result: AttemptResult,
+  hold: Hold | null = null,
+): Promise<Next | null> {
+  if (await closeDelivered(o, attempt, result)) return { kind: 'end', ending: 'accepted', reason: null };
   return o.db.transaction().execute(async (trx) => {
     const message = await trx
       .selectFrom('outbound_message')
@@ -60,8 +69,37 @@ export async function closeAttempt(o: Context, attempt: OpenAttempt, result: Att
       })
       .where('id', '=', attempt.attemptId)
       .execute();
+    if (hold !== null) {
+      const { correlationId } = attempt;
+      await holdScope(trx, { ...hold, reason: result.code ?? result.outcome, correlationId });
+    }
     return applyNext(trx, o, attempt, result);
   });
+}
+
+/** What nearly every attempt comes to: the last part was accepted. One statement; false, with no effect, for anything else. */
+async function closeDelivered(o: Context, attempt: OpenAttempt, result: AttemptResult): Promise<boolean> {
+  if (result.outcome !== 'accepted' || attempt.part + 1 < attempt.partCount) return false;
+  const { outboundMessageId: id, correlationId: correlation_id, number: attempt_count } = attempt;
+  const ended = { id, correlation_id, attempt_count, status: 'accepted' as const, reason: null };
+  const message = toOutboundSettled({ ...ended, now: o.now() });
+  const isOurs = sql`exists (select from ended)`;
+  const { rows } = await sql`
+    with ended as (
+      update outbound_sender.outbound_message
+      set status = 'accepted', reason = null, lease_until = null, ended_at = now(), parts_accepted = ${attempt.part + 1}
+      where id = ${id} and attempt_count = ${attempt_count} and status = 'sending'
+      returning id
+    ), closed as (
+      update outbound_sender.delivery_attempt
+      set outcome = 'accepted', code = ${result.code}, process_query_key = ${result.processQueryKey}, ended_at = now()
+      where id = ${attempt.attemptId} and ${isOurs}
+    ), unneeded as (
+      delete from outbound_sender.outbox where subject_id = ${id} and type = 'outbound.recorded.v1' and ${isOurs}
+    ), ${tellStep('outbound_sender', { subjectId: id, message }, isOurs)},
+    ${auditSteps('outbound-sender', [toEndedEntry(ended)], isOurs)}
+    select id from ended`.execute(o.db);
+  return rows.length === 1;
 }
 
 /**

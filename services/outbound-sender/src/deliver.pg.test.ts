@@ -3,7 +3,7 @@ import { createLogger, createMetrics } from '@steward/service-kit';
 import type { AttemptResult } from './close-attempt.ts';
 import { deliverNext, type DeliverContext } from './deliver.ts';
 import { waitUntil } from '@steward/testkit';
-import { openTestDatabase } from './testing.ts';
+import { generous, openTestDatabase } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 let lines: { level: string; event: string; code?: string }[] = [];
@@ -19,7 +19,7 @@ afterAll(() => database.close());
 const accepted: AttemptResult = { outcome: 'accepted', code: null, processQueryKey: 'key', retryAfterMs: null };
 const context = (over: Partial<DeliverContext>): DeliverContext => ({
   db: database.db,
-  limits: { perMinuteOf: () => 60_000_000 },
+  limits: generous,
   send: () => Promise.resolve(accepted),
   isHeldBack: () => false,
   log: createLogger({ service: 'test', write: (line) => lines.push(JSON.parse(line)) }),

@@ -4,14 +4,18 @@ import type { Db } from '@steward/postgres';
 import { closeAttempt, type AttemptResult } from './close-attempt.ts';
 import type { DeliveryPath, SenderTables } from './database.ts';
 import type { Next } from './decide-next.ts';
+import type { Hold } from './hold-scope.ts';
 import { leaseSeconds, openAttempt, type OpenAttempt } from './open-attempt.ts';
+import type { SendLimits } from './send-limits.ts';
+
+const maxHoldMs = 600_000;
 
 /** Makes the call that an attempt stands for. Never rejects: whatever happens is an outcome. */
 export type Send = (attempt: OpenAttempt) => Promise<AttemptResult>;
 
 export type DeliverContext = {
   db: Db<SenderTables>;
-  limits: { perMinuteOf: (budget: string) => number };
+  limits: SendLimits;
   send: Send;
   isHeldBack: (path: DeliveryPath, budget: string) => boolean;
   log: Logger;
@@ -29,7 +33,8 @@ export async function deliverNext(o: DeliverContext): Promise<'more' | 'idle'> {
   if (attempt === 'again') return 'more';
   const started = performance.now();
   const result = await o.send(attempt);
-  const next = await closeWithinLease(o, attempt, result, leaseEndsMs);
+  const hold = toHold(o.limits, attempt, result);
+  const next = await closeWithinLease(o, attempt, { result, hold, leaseEndsMs });
   const durationMs = Math.round(performance.now() - started);
   o.metrics
     .counter('steward_delivery_attempt_total', 'Attempts to send, by path and outcome', ['path', 'outcome'])
@@ -50,8 +55,28 @@ export async function deliverNext(o: DeliverContext): Promise<'more' | 'idle'> {
     next: next?.kind ?? 'taken_over',
     durationMs,
   });
+  if (hold !== null) reportHold(o, hold, { correlationId, code: result.code });
   if (next?.kind === 'end') o.onEnded();
   return 'more';
+}
+
+/** What must pause, in the words of the limits; a pause is never longer than ten minutes, whatever the platform says. */
+function toHold(limits: SendLimits, attempt: OpenAttempt, { wish }: AttemptResult): Hold | null {
+  if (wish == null) return null;
+  const scope = limits.scopeToHold(wish.scope, attempt);
+  return scope === null ? null : { scope, ms: Math.min(wish.ms, maxHoldMs) };
+}
+
+function reportHold(
+  o: DeliverContext,
+  hold: Hold,
+  { correlationId, code }: { correlationId: string; code: string | null },
+): void {
+  const [kind = ''] = hold.scope.split(' ');
+  o.metrics
+    .counter('steward_send_held_total', 'Refusals that made every replica pause, by what was paused', ['scope'])
+    .inc({ scope: kind });
+  o.log.warn('send.held', { correlationId, scope: hold.scope, ms: hold.ms, code });
 }
 
 /**
@@ -61,13 +86,12 @@ export async function deliverNext(o: DeliverContext): Promise<'more' | 'idle'> {
 async function closeWithinLease(
   o: DeliverContext,
   attempt: OpenAttempt,
-  result: AttemptResult,
-  leaseEndsMs: number,
+  { result, hold, leaseEndsMs }: { result: AttemptResult; hold: Hold | null; leaseEndsMs: number },
 ): Promise<Next | null> {
   const { correlationId, outboundMessageId } = attempt;
   for (let waitMs = 200; ; waitMs = Math.min(2 * waitMs, 2_000)) {
     try {
-      return await closeAttempt(o, attempt, result);
+      return await closeAttempt(o, attempt, result, hold);
     } catch (error) {
       const { outcome, code } = result;
       const fields = { correlationId, outboundMessageId, number: attempt.number, outcome, code, error };

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { newId } from '@steward/service-kit';
 import type { BusMessageOf, OutboundEnding } from '@steward/contracts';
-import { appendAudit, closeTold, tell, type Trx } from '@steward/postgres';
+import { appendAudit, closeTold, tell, type AuditEntry, type Trx } from '@steward/postgres';
 import type { SenderTables } from './database.ts';
 
 export type Ended = {
@@ -27,18 +27,18 @@ export async function endOutbound(
     .set({ ...progress, status: ended.status, reason: ended.reason, lease_until: null, ended_at: sql`now()` })
     .where('id', '=', ended.id)
     .execute();
-  await appendAudit(trx, 'outbound-sender', [
-    {
-      kind: 'outbound.ended',
-      outcome: ended.status,
-      correlationId: ended.correlation_id,
-      subjectId: ended.id,
-      detail: { reason: ended.reason, attempts: ended.attempt_count },
-    },
-  ]);
+  await appendAudit(trx, 'outbound-sender', [toEndedEntry(ended)]);
   await closeTold(trx, { types: ['outbound.recorded.v1'], subjectIds: [ended.id] });
   await tell(trx, [{ subjectId: ended.id, message: toOutboundSettled({ ...ended, now }) }]);
 }
+
+export const toEndedEntry = (ended: Ended): AuditEntry => ({
+  kind: 'outbound.ended',
+  outcome: ended.status,
+  correlationId: ended.correlation_id,
+  subjectId: ended.id,
+  detail: { reason: ended.reason, attempts: ended.attempt_count },
+});
 
 export function toOutboundSettled(ended: Ended & { now: Date }): BusMessageOf<'outbound.settled.v1'> {
   return {

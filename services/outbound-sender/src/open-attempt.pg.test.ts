@@ -4,8 +4,10 @@ import { newId } from '@steward/service-kit';
 import type { Db } from '@steward/postgres';
 import { closeAttempt } from './close-attempt.ts';
 import type { SenderTables } from './database.ts';
+import { holdScope } from './hold-scope.ts';
 import { isAnythingDue, openAttempt, type OpenAttempt } from './open-attempt.ts';
-import { buildReply, openTestDatabase } from './testing.ts';
+import type { SendLimits } from './send-limits.ts';
+import { buildReply, generous, limitsOf, openTestDatabase } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 beforeAll(async () => {
@@ -15,9 +17,9 @@ beforeEach(() => database.clear());
 afterAll(() => database.close());
 
 const now = () => new Date();
-const generous: Parameters<typeof openAttempt>[0]['limits'] = { perMinuteOf: () => 60_000_000 };
 const isHeldBack = () => false;
-const open = (limits = generous, db: Db<SenderTables> = database.db) => openAttempt({ db, limits, now, isHeldBack });
+const open = (limits = generous, db: Db<SenderTables> = database.db) =>
+  openAttempt({ db, limits, now, random: () => 0.5, isHeldBack });
 const opened = async (limits = generous): Promise<OpenAttempt> => {
   const attempt = await open(limits);
   if (typeof attempt === 'string') throw new Error(`nothing was opened: ${attempt}`);
@@ -112,6 +114,7 @@ describe('a path that is held back', () => {
       db: database.db,
       limits: generous,
       now,
+      random: () => 0.5,
       isHeldBack: (path: string, budget: string) => {
         asked.push(`${path} ${budget}`);
         return path === 'group_openapi';
@@ -132,7 +135,9 @@ describe('a path that is held back', () => {
   it('ends a message as failed that could not be sent for six hours', async () => {
     await database.record();
     await database.rows(`update outbound_sender.outbound_message set recorded_at = now() - interval '7 h'`);
-    expect(await openAttempt({ db: database.db, limits: generous, now, isHeldBack: () => true })).toBe('again');
+    expect(
+      await openAttempt({ db: database.db, limits: generous, now, random: () => 0.5, isHeldBack: () => true }),
+    ).toBe('again');
     expect(await database.rows('select status, reason from outbound_sender.outbound_message')).toEqual([
       { status: 'failed', reason: 'BREAKER_OPEN' },
     ]);
@@ -186,7 +191,10 @@ describe('the send budget', () => {
     const opener = async () => {
       const db = database.connect(1);
       while (admitted < 25) {
-        const attempt = await open({ perMinuteOf: () => 600 }, db);
+        const attempt = await open(
+          limitsOf(() => 600),
+          db,
+        );
         if (attempt !== 'idle' && attempt !== 'again') admitted += 1;
       }
     };
@@ -206,13 +214,188 @@ describe('the send budget', () => {
 
   it('holds back one robot and not the others', async () => {
     const of = (robotCode: string) => ({ target: { kind: 'group' as const, robotCode, conversationId: 'cid' } });
-    const limits = { perMinuteOf: (budget: string) => (budget === 'robot slow' ? 1 : 60_000_000) };
-    for (let n = 0; n < 3; n += 1) await database.record(of('slow'));
+    const limits = limitsOf((budget) => (budget === 'robot slow' ? 1 : 60_000_000));
+    for (let n = 0; n < 2; n += 1) await database.record(of('slow'));
     await database.record(of('quick'));
-    const codes = [await opened(limits), await opened(limits), await opened(limits)].map(({ budget }) => budget);
-    expect(codes).toEqual(['robot slow', 'robot slow', 'robot quick']);
+    const codes = [await opened(limits), await opened(limits)].map(({ budget }) => budget);
+    expect(codes).toEqual(['robot slow', 'robot quick']);
     expect(await open(limits)).toBe('idle');
     await database.rows(`update outbound_sender.send_budget set next_free_at = now() where budget = 'robot slow'`);
     expect((await opened(limits)).budget).toBe('robot slow');
+  });
+
+  it('keeps room for control and approvals in a budget that answers have used up, and for what is old', async () => {
+    const limits = limitsOf(() => 1);
+    await database.record();
+    await opened(limits);
+    const late = await database.record();
+    expect(await open(limits)).toBe('idle');
+    const approval = await database.record({ lane: 'approval' });
+    expect((await opened(limits)).outboundMessageId).toBe(approval);
+    expect(await open(limits)).toBe('idle');
+    await database.rows(`update outbound_sender.send_budget set next_free_at = now() + interval '55 s'`);
+    expect(await open(limits)).toBe('idle');
+    await database.rows(
+      `update outbound_sender.outbound_message set recorded_at = now() - interval '6 min' where id = '${late}'`,
+    );
+    expect((await opened(limits)).outboundMessageId).toBe(late);
+  });
+
+  it('lets one claim in ten take what waited longest, so that no lane starves', async () => {
+    const bulk = await database.record({ lane: 'bulk' });
+    const control = await database.record({ lane: 'control' });
+    const drawn = await openAttempt({ db: database.db, limits: generous, now, isHeldBack, random: () => 0.09 });
+    expect(drawn).toMatchObject({ outboundMessageId: bulk });
+    const rest = await openAttempt({ db: database.db, limits: generous, now, isHeldBack, random: () => 0.1 });
+    expect(rest).toMatchObject({ outboundMessageId: control });
+  });
+});
+
+describe('several limits', () => {
+  const wide = { spacingMs: 0.001, burst: 2 };
+  const limits: SendLimits = {
+    of: ({ budget, target }) => [
+      { scope: budget, ...wide },
+      { scope: `room ${target.kind === 'group' ? target.conversationId : ''}`, spacingMs: 60_000, burst: 3 },
+      { scope: 'egress', ...wide },
+    ],
+    scopeToHold: () => null,
+  };
+  const to = (conversationId: string) => ({
+    target: { kind: 'group' as const, robotCode: 'dingtest', conversationId },
+  });
+  const budgets = () =>
+    database.rows<{ budget: string; next_free_at: Date }>(
+      'select budget, next_free_at from outbound_sender.send_budget order by budget',
+    );
+
+  it('admit a send together or not at all, and name the time when they will', async () => {
+    for (let n = 0; n < 3; n += 1) await database.record(to('busy'));
+    await opened(limits);
+    await opened(limits);
+    const before = await budgets();
+    expect(await open(limits)).toBe('again');
+    expect(await budgets()).toEqual(before);
+    const [put] = await database.rows<{ seconds: number; status: string; attempt_count: number }>(
+      `select extract(epoch from next_attempt_at - now())::float8 as seconds, status, attempt_count
+       from outbound_sender.outbound_message where status = 'queued'`,
+    );
+    expect(put).toMatchObject({ status: 'queued', attempt_count: 0 });
+    // Three at once, of which one half is kept: two are out, and the third may go half a minute later.
+    expect(put?.seconds).toBeGreaterThan(25);
+    expect(put?.seconds).toBeLessThanOrEqual(30);
+    await database.record(to('quiet'));
+    expect((await opened(limits)).target).toMatchObject({ conversationId: 'quiet' });
+  });
+
+  it('wait for each other in one order, under many openers', async () => {
+    const turned: SendLimits = {
+      ...limits,
+      of: (sending) => [...limits.of(sending)].reverse(),
+    };
+    for (let n = 0; n < 40; n += 1) await database.record(to(`room-${n % 20}`));
+    let opens = 0;
+    const opener = async (which: SendLimits) => {
+      const db = database.connect(1);
+      for (let idle = 0; idle < 3;) {
+        const attempt = await open(which, db);
+        if (attempt === 'idle') idle += 1;
+        else if (attempt !== 'again') opens += 1;
+      }
+    };
+    await Promise.all([limits, turned, limits, turned].map(opener));
+    expect(opens).toBe(40);
+  });
+});
+
+describe('a scope that the platform wants paused', () => {
+  const pause = (scope: string, ms: number) =>
+    database.db.transaction().execute((trx) => holdScope(trx, { scope, ms, reason: '130101', correlationId: newId() }));
+
+  it('is paused for every replica, until its time is over', async () => {
+    await database.record();
+    expect(await pause('robot dingtest', 60_000)).toBe(true);
+    expect(await isAnythingDue(database.db)).toBe(false);
+    expect(await open(generous, database.connect(1))).toBe('idle');
+    await database.rows(`update outbound_sender.send_budget set held_until = now() - interval '1 ms'`);
+    await opened();
+    expect(await database.rows('select held_until, held_reason from outbound_sender.send_budget')).toEqual([
+      { held_until: null, held_reason: null },
+    ]);
+  });
+
+  it('stops what goes by it, though the budget is free', async () => {
+    const limits: SendLimits = {
+      of: ({ budget }) => [
+        { scope: budget, spacingMs: 0.001, burst: 2 },
+        { scope: 'egress', spacingMs: 0.001, burst: 2 },
+      ],
+      scopeToHold: () => 'egress',
+    };
+    const id = await database.record();
+    await pause('egress', 300_000);
+    expect(await open(limits)).toBe('again');
+    const [put] = await database.rows<{ seconds: number }>(
+      `select extract(epoch from next_attempt_at - now())::float8 as seconds from outbound_sender.outbound_message where id = '${id}'`,
+    );
+    expect(put?.seconds).toBeGreaterThan(290);
+  });
+
+  it('keeps the longer of two pauses, and is audited once', async () => {
+    await database.rows(`delete from outbound_sender.send_budget`);
+    const since = newId();
+    expect(await pause('egress', 300_000)).toBe(true);
+    expect(await pause('egress', 2_000)).toBe(false);
+    const [held] = await database.rows<{ seconds: number }>(
+      `select extract(epoch from held_until - now())::float8 as seconds from outbound_sender.send_budget`,
+    );
+    expect(held?.seconds).toBeGreaterThan(290);
+    expect(
+      await database.rows(
+        `select detail from audit.entry where kind = 'send.held' and subject_id = 'egress' and id > '${since}'`,
+      ),
+    ).toEqual([{ detail: { reason: '130101', seconds: 300 } }]);
+  });
+});
+
+describe('retries', () => {
+  const fail = () =>
+    database.rows(`update outbound_sender.outbound_message set status = 'queued', lease_until = null,
+    reason = 'HTTP_503', next_attempt_at = now() where status = 'sending'`);
+
+  it('are at most a fifth of the first attempts, after the ten that a quiet budget has saved', async () => {
+    for (let n = 0; n < 20; n += 1) {
+      await database.record();
+      await opened();
+    }
+    await fail();
+    let retries = 0;
+    while ((await open()) !== 'again') retries += 1;
+    expect(retries).toBe(10);
+    await database.rows('truncate outbound_sender.outbound_message, outbound_sender.delivery_attempt');
+    for (let n = 0; n < 10; n += 1) {
+      await database.record();
+      await opened();
+    }
+    await fail();
+    retries = 0;
+    while ((await open()) !== 'again') retries += 1;
+    expect(retries).toBe(2);
+  });
+
+  it('go on slowly where nothing new is sent: one in ten seconds', async () => {
+    await database.record();
+    await opened();
+    await fail();
+    await database.rows('update outbound_sender.send_budget set retry_tokens = 0, retry_tokens_at = now()');
+    expect(await open()).toBe('again');
+    const [put] = await database.rows<{ seconds: number }>(
+      `select extract(epoch from next_attempt_at - now())::float8 as seconds from outbound_sender.outbound_message`,
+    );
+    expect(put?.seconds).toBeGreaterThan(9);
+    expect(put?.seconds).toBeLessThanOrEqual(10);
+    await database.rows(`update outbound_sender.send_budget set retry_tokens_at = now() - interval '11 s'`);
+    await database.rows('update outbound_sender.outbound_message set next_attempt_at = now()');
+    await opened();
   });
 });

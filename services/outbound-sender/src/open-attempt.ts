@@ -1,12 +1,13 @@
 import { sql } from 'kysely';
 import { newId } from '@steward/service-kit';
-import type { Environment, OutboundContentV2, OutboundTarget } from '@steward/contracts';
+import type { Environment, Lane, OutboundContentV2, OutboundTarget } from '@steward/contracts';
 import type { Db, Trx } from '@steward/postgres';
 import { choosePath } from './choose-path.ts';
 import { giveUpAfterMs } from './decide-next.ts';
 import { endOutbound } from './end-outbound.ts';
 import { findRecall } from './find-recall.ts';
 import type { DeliveryPath, SenderTables } from './database.ts';
+import type { SendLimits } from './send-limits.ts';
 
 /** An attempt that is written down as `unknown` and may now touch the network, until its lease ends. */
 export type OpenAttempt = {
@@ -37,23 +38,27 @@ const orderWaitSeconds = 30;
 const heldBackSeconds = 2;
 /** As many messages of a budget and lane are looked at as may be locked by others that open an attempt just now. */
 const headCount = 20;
-
-type Limits = { perMinuteOf: (budget: string) => number };
+/** One claim in so many takes what has waited longest, whatever its lane: no lane starves behind busier ones. */
+const oldestFirstEvery = 10;
+/** What waits for longer than this may use the room in a budget that is kept for control and approvals. */
+const agedSeconds = 300;
 
 /**
  * Claims the next message that is due and writes its attempt, in one transaction, before anything is sent: so a crash
- * leaves an attempt that says "unknown", never a send that nobody knows of. `idle`: nothing is due. `again`: another
- * replica was faster with the budget, the message ended because there is no way to it or nothing to take back, or it was
- * put off, without an attempt, because its path `isHeldBack` or what it takes back is still being sent; look again.
+ * leaves an attempt that says "unknown", never a send that nobody knows of. `idle`: nothing is due. `again`: the message
+ * ended because there is no way to it or nothing to take back, or it was put off, without an attempt, because a limit, a hold or a
+ * breaker is in its way or what it takes back is still being sent; look again.
  */
 export async function openAttempt(o: {
   db: Db<SenderTables>;
-  limits: Limits;
+  limits: SendLimits;
   isHeldBack: (path: DeliveryPath, budget: string) => boolean;
   now: () => Date;
+  /** 0 <= n < 1. */
+  random: () => number;
 }): Promise<OpenAttempt | 'idle' | 'again'> {
   return o.db.transaction().execute(async (trx) => {
-    const due = await claimDue(trx);
+    const due = await claimDue(trx, o.random() * oldestFirstEvery < 1);
     if (due === undefined) return 'idle';
     const { target, content } = due;
     const path = choosePath({ target, content, sessionGone: due.session_gone, nowMs: o.now().getTime() });
@@ -72,8 +77,7 @@ export async function openAttempt(o: {
       await putOff(trx, due.id);
       return 'again';
     }
-    if (!(await spendBudget(trx, due.budget, o.limits.perMinuteOf(due.budget)))) return 'again';
-    return writeAttempt(trx, due, path, recall.keys);
+    return (await writeAttempt(trx, o.limits, due, path, recall.keys)) ?? 'again';
   });
 }
 
@@ -84,6 +88,7 @@ type Due = {
   correlation_id: string;
   environment: Environment;
   budget: string;
+  lane: Lane;
   target: OutboundTarget;
   content: OutboundContentV2;
   parts: string[];
@@ -113,12 +118,12 @@ const dueHeads = sql`
       where m.status = 'queued' and m.budget > w.budget order by m.budget limit 1)
     from waiting w where w.budget is not null
   ), head as (
-    select h.id, l.rank
+    select h.id, l.rank, h.is_aged
     from waiting w
     left join outbound_sender.send_budget b on b.budget = w.budget
     cross join (values ('control', 1), ('approval', 2), ('answer', 3), ('bulk', 4)) as l (lane, rank)
     cross join lateral (
-      select m.id
+      select m.id, m.recorded_at < now() - ${agedSeconds} * interval '1 s' as is_aged
       from outbound_sender.outbound_message m
       where m.status = 'queued' and m.budget = w.budget and m.lane = l.lane and m.next_attempt_at <= now()
         and (m.after_id is null or coalesce(
@@ -127,18 +132,20 @@ const dueHeads = sql`
       order by m.recorded_at
       limit ${headCount}
     ) h
-    where w.budget is not null and (b.budget is null or b.next_free_at <= now() + b.spacing)
+    where w.budget is not null and (b.budget is null
+      or ((b.held_until is null or b.held_until <= now())
+        and b.next_free_at <= now() + b.spacing * case when l.rank <= 2 or h.is_aged then 1 else 0.5 end))
   )`;
 
-async function claimDue(trx: Trx<SenderTables>): Promise<Due | undefined> {
+async function claimDue(trx: Trx<SenderTables>, oldestFirst: boolean): Promise<Due | undefined> {
   const { rows } = await sql<Due>`
     ${dueHeads}
-    select m.id, m.correlation_id, m.environment, m.budget, m.target, m.content, m.parts, m.parts_accepted, m.attempt_count, m.unknown_count,
+    select m.id, m.correlation_id, m.environment, m.budget, m.lane, m.target, m.content, m.parts, m.parts_accepted, m.attempt_count, m.unknown_count,
       m.session_gone, m.reason, (extract(epoch from now() - m.recorded_at) * 1000)::float8 as age_ms
     from head
     join outbound_sender.outbound_message m on m.id = head.id
     where m.status = 'queued' and m.next_attempt_at <= now()
-    order by head.rank, m.recorded_at
+    order by case when ${oldestFirst} then 0 else head.rank end, m.recorded_at
     limit 1
     for update of m skip locked`.execute(trx);
   return rows[0];
@@ -152,37 +159,38 @@ async function putOff(trx: Trx<SenderTables>, id: string): Promise<void> {
     .execute();
 }
 
-/** Takes one send out of a budget: sends are spread evenly, at most two at once, so no sliding minute holds more than
- * `perMinute` plus one. False: another replica took it first. */
-async function spendBudget(trx: Trx<SenderTables>, budget: string, perMinute: number): Promise<boolean> {
-  const spacing = sql`${60 / perMinute} * interval '1 s'`;
-  const { numAffectedRows } = await sql`
-    insert into outbound_sender.send_budget as b (budget, spacing, next_free_at)
-    values (${budget}, ${spacing}, now() + ${spacing})
-    on conflict (budget) do update
-    set spacing = excluded.spacing, next_free_at = greatest(b.next_free_at, now()) + excluded.spacing
-    where b.next_free_at <= now() + excluded.spacing`.execute(trx);
-  return numAffectedRows === 1n;
-}
-
+/** Writes the attempt if every limit admits it, all in one statement; else puts the message off until they may, and returns null. */
 async function writeAttempt(
   trx: Trx<SenderTables>,
+  limits: SendLimits,
   due: Due,
   path: DeliveryPath,
   processQueryKeys: readonly string[],
-): Promise<OpenAttempt> {
+): Promise<OpenAttempt | null> {
   const attemptId = newId();
   const number = due.attempt_count + 1;
   const part = due.parts_accepted;
-  await trx
-    .updateTable('outbound_message')
-    .set({ status: 'sending', attempt_count: number, lease_until: sql`now() + ${leaseSeconds} * interval '1 s'` })
-    .where('id', '=', due.id)
-    .execute();
-  await trx
-    .insertInto('delivery_attempt')
-    .values({ id: attemptId, outbound_message_id: due.id, number, part, path })
-    .execute();
+  const wanted = limits
+    .of({ budget: due.budget, path, target: due.target })
+    .map(({ scope, spacingMs, burst }) => ({ scope, spacing_ms: spacingMs, burst }));
+  const isUrgent = due.lane === 'control' || due.lane === 'approval' || due.age_ms > agedSeconds * 1_000;
+  const isRetry = due.reason !== null;
+  const { rows } = await sql<{ free_at: Date | null }>`
+    with admitted as materialized (
+      select outbound_sender.admit(${JSON.stringify(wanted)}::jsonb, ${isUrgent}, ${isRetry ? due.budget : null}) as free_at
+    ), moved as (
+      update outbound_sender.outbound_message m set
+        status = case when a.free_at is null then 'sending' else 'queued' end,
+        attempt_count = case when a.free_at is null then ${number}::integer else m.attempt_count end,
+        lease_until = case when a.free_at is null then now() + ${leaseSeconds} * interval '1 s' end,
+        next_attempt_at = coalesce(a.free_at, m.next_attempt_at)
+      from admitted a where m.id = ${due.id}
+    ), written as (
+      insert into outbound_sender.delivery_attempt (id, outbound_message_id, number, part, path)
+      select ${attemptId}::uuid, ${due.id}::uuid, ${number}::integer, ${part}::integer, ${path} from admitted where free_at is null
+    )
+    select free_at from admitted`.execute(trx);
+  if (rows[0]?.free_at !== null) return null;
   return {
     attemptId,
     outboundMessageId: due.id,

@@ -12,22 +12,10 @@ export type SenderRobot = {
 export type SenderRobots = {
   byCode: ReadonlyMap<string, SenderRobot>;
   customRobots: ReadonlyMap<string, { accessToken: string; secret: string | null }>;
-  /** The sends a budget allows in a minute. */
-  perMinuteOf: (budget: string) => number;
 };
-
-/** For a budget whose robot is no longer configured: its messages end as permanent failures, slowly. */
-const unknownBudgetPerMinute = 60;
 
 export function loadSenderRobots(config: StewardConfig, secretsDir: string): SenderRobots {
   const { apiUrl, sessionWebhookHosts } = config.dingtalk;
-  const perMinute = new Map([
-    ...config.robots.map(({ code, sendsPerMinute }): [string, number] => [`robot ${code}`, sendsPerMinute]),
-    ...config.customRobots.map(({ name, sendsPerMinute }): [string, number] => [
-      `custom_robot ${name}`,
-      sendsPerMinute,
-    ]),
-  ]);
   return {
     byCode: new Map(
       config.robots.map((robot) => {
@@ -49,7 +37,6 @@ export function loadSenderRobots(config: StewardConfig, secretsDir: string): Sen
         },
       ]),
     ),
-    perMinuteOf: (budget) => perMinute.get(budget) ?? unknownBudgetPerMinute,
   };
 }
 

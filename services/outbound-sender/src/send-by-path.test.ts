@@ -58,7 +58,6 @@ const createSender = () => {
         ['dinghttp', { app: httpApp, rule, cardCallback: { kind: 'http', routeKey: 'ops' } }],
       ]),
       customRobots: new Map([['ops-alerts', { accessToken: 'custom-token', secret: 'custom-secret' }]]),
-      perMinuteOf: () => 600,
     },
     replyKeys,
     repeatMark: '(possibly a repeat)',
@@ -194,7 +193,11 @@ describe('what cannot be sent', () => {
 
 describe('what the platform says', () => {
   it.each<[SendOutcome, object]>([
-    [refused('retryable', 2_000), { outcome: 'retryable', code: 'RETRYABLE', retryAfterMs: 2_000 }],
+    [refused('retryable', 2_000), { outcome: 'retryable', code: 'RETRYABLE', retryAfterMs: 2_000, wish: null }],
+    [
+      { ...refused('retryable', 2_000), scope: 'egress' as const },
+      { outcome: 'retryable', retryAfterMs: 2_000, wish: { scope: 'egress', ms: 2_000 } },
+    ],
     [refused('token'), { outcome: 'retryable', code: 'TOKEN' }],
     [refused('permanent'), { outcome: 'permanent' }],
     [{ ...refused('permanent'), scope: 'robot' }, { outcome: 'permanent' }],

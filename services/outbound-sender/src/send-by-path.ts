@@ -5,6 +5,7 @@ import type { AttemptResult } from './close-attempt.ts';
 import type { Send } from './deliver.ts';
 import type { DeliveryPath } from './database.ts';
 import { isRepeatable } from './decide-next.ts';
+import { wishOf } from './hold-scope.ts';
 import { judgeHealth } from './judge-health.ts';
 import type { OpenAttempt } from './open-attempt.ts';
 import type { SenderRobot, SenderRobots } from './robots.ts';
@@ -178,7 +179,7 @@ function toAttemptResult(outcome: SendOutcome): AttemptResult {
     // Credentials, permission, allow-list: nothing is wrong with the message, and it leaves once somebody mended that.
     if (outcome.kind === 'permanent' && outcome.scope === 'app')
       return { ...none, outcome: 'retryable', code, retryAfterMs: appRefusalDelayMs, misconfigured: true };
-    return { ...none, outcome: kind, code, retryAfterMs: outcome.retryAfterMs ?? null };
+    return { ...none, outcome: kind, code, retryAfterMs: outcome.retryAfterMs ?? null, wish: wishOf(outcome) };
   }
   if (outcome.invalidStaffIds.length > 0) return { ...none, outcome: 'permanent', code: 'INVALID_STAFF_ID' };
   if (outcome.flowControlledStaffIds.length > 0)

@@ -33,7 +33,7 @@ const start = () => {
     rule: { hosts: [], httpHosts: [] },
     cardCallback: { kind: 'stream' } as const,
   };
-  const robots = { byCode: new Map([['dingtest', robot]]), customRobots: new Map(), perMinuteOf: () => 600 };
+  const robots = { byCode: new Map([['dingtest', robot]]), customRobots: new Map() };
   const onBreakerChange = () => undefined;
   const sender = createSend({ api, robots, replyKeys, repeatMark: '', onBreakerChange });
   return { send: sender.send, lookUp: createLookUp({ api, robots, onBreakerChange }) };

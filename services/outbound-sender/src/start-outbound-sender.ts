@@ -23,6 +23,7 @@ import { recordPersonLookup } from './record-person-lookup.ts';
 import { createCardRegistrar, loadCardRegistrations } from './register-card-callbacks.ts';
 import { isAnythingDue } from './open-attempt.ts';
 import { loadSenderRobots } from './robots.ts';
+import { createSendLimits } from './send-limits.ts';
 import { createSend } from './send-by-path.ts';
 
 export type OutboundSenderOptions = {
@@ -78,7 +79,7 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
       metrics,
       now,
       random: Math.random,
-      limits: robots,
+      limits: createSendLimits(config),
       onEnded: () => relay.wake(),
       ...createSend({
         api,

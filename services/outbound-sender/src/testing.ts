@@ -6,6 +6,14 @@ import { createTestDatabase } from '@steward/testkit';
 import type { SenderTables } from './database.ts';
 import type { OpenAttempt } from './open-attempt.ts';
 import { recordOutbound } from './record-outbound.ts';
+import type { SendLimits } from './send-limits.ts';
+
+/** Limits without a config: each budget has its own, and nothing else limits. */
+export const limitsOf = (perMinuteOf: (budget: string) => number): SendLimits => ({
+  of: ({ budget }) => [{ scope: budget, spacingMs: 60_000 / perMinuteOf(budget), burst: 2 }],
+  scopeToHold: (scope, { budget }) => (scope === 'content' || scope === 'target' ? null : budget),
+});
+export const generous = limitsOf(() => 60_000_000);
 
 export const silentLog = createLogger({ service: 'test', write: () => undefined });
 export const replyKeys = parseSealKeys(`k1:${Buffer.alloc(32, 7).toString('base64')}`);
