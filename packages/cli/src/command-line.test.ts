@@ -33,6 +33,7 @@ describe('the command line', () => {
       expect.arrayContaining([
         ...['check', 'explain', 'test', 'diff'].map((name) => `policy ${name}`),
         ...['list', 'show', 'deny', 'approve'].map((name) => `approvals ${name}`),
+        ...['list', 'show', 'resolve'].map((name) => `outbound ${name}`),
         ...['verify', 'why', 'who-touched', 'export', 'bundle', 'verify-bundle', 'erase', 'retire', 'checkpoint'].map(
           (name) => `audit ${name}`,
         ),

@@ -13,7 +13,8 @@ import {
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
 import { createApiClient } from '@steward/dingtalk';
-import { assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
+import { assertMigrated, auditStart, createOperatorDesk, createRelay, type Database } from '@steward/postgres';
+import { answerOperator } from './answer-operator.ts';
 import { answerNextLookup, createLookUp } from './answer-person-lookup.ts';
 import { closeAbandoned } from './close-attempt.ts';
 import type { SenderTables } from './database.ts';
@@ -127,6 +128,19 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
     });
     takeover.start();
     lifecycle.add('takeover', () => takeover.stop());
+
+    const operators = createOperatorDesk({
+      db,
+      desk: 'outbound-sender',
+      log,
+      decide: (request) => answerOperator({ db, now }, request),
+      onAnswered: () => {
+        relay.wake();
+        deliveries.wake();
+      },
+    });
+    operators.start();
+    lifecycle.add('operator requests', () => operators.stop());
 
     const lookUp = createLookUp({ api, robots, onBreakerChange });
     const lookups = createLoop({

@@ -1,9 +1,9 @@
 import { createPublicKey, verify } from 'node:crypto';
 import { sql } from 'kysely';
 import { z } from 'zod';
-import { createLoop, type Loop } from '@steward/service-kit';
-import { toSignedClaims, type JsonObject } from '@steward/governance';
-import { appendAudit } from '@steward/postgres';
+import type { Loop } from '@steward/service-kit';
+import { toSignedClaims } from '@steward/governance';
+import { createOperatorDesk, type OperatorAnswer, type OperatorRequest } from '@steward/postgres';
 import type { GateContext } from '../gate/gate-context.ts';
 import { endRequest } from './end-request.ts';
 import { freeze, unfreeze, type Mover } from './freeze.ts';
@@ -11,9 +11,6 @@ import { findRequest, lockUnused } from './load-request.ts';
 import { recordDecision } from './record-decision.ts';
 import { renderOutcome } from './answer-decision.ts';
 
-const lookEveryMs = 500;
-/** Other replicas leave a request alone for so long; when whoever took it died, it is answered after this. */
-const claimSeconds = 15;
 /** A signature is for now, not for a drawer. */
 const maxSignatureAgeMs = 5 * 60_000;
 
@@ -35,52 +32,21 @@ const approveSchema = signed.extend({
 const freezeSchema = z.object({ environment, reason: z.string().max(500) });
 const unfreezeSchema = freezeSchema.extend(signed.shape);
 
-type Answer = { ok: boolean; text: string };
-type Request = { id: string; verb: string; body: JsonObject; asked_by: string; asked_at: Date };
+type Answer = OperatorAnswer;
+type Request = OperatorRequest;
 
 /**
  * Works on what operators asked for at the command line. Denying and freezing go on the operating system's word; approving and
  * unfreezing need a signature by a person's registered key, which makes them that person (note A6).
  */
 export function createOperatorWorker(context: GateContext): Loop {
-  return createLoop({
-    name: 'operator-requests',
-    idleMs: lookEveryMs,
+  return createOperatorDesk({
+    db: context.db,
+    desk: 'agent-core',
     log: context.log,
-    run: async () => {
-      const { rows } = await sql<Request>`
-        update agent_core.operator_request set claimed_until = now() + ${claimSeconds} * interval '1 s'
-        where id = (
-          select id from agent_core.operator_request
-          where answered_at is null and asked_at > now() - interval '10 minutes'
-            and (claimed_until is null or claimed_until < now())
-          order by asked_at limit 1 for update skip locked)
-        returning id, verb, body, asked_by, asked_at`.execute(context.db);
-      const [request] = rows;
-      if (request === undefined) return 'idle';
-      const answer = await answerOperator(context, request);
-      await sql`update agent_core.operator_request set answered_at = now(), answer = ${JSON.stringify(answer)}::jsonb
-        where id = ${request.id} and answered_at is null`.execute(context.db);
-      context.log.info('operator.answered', { verb: request.verb, askedBy: request.asked_by, ok: answer.ok });
-      context.onTold();
-      return 'more';
-    },
+    decide: (request) => decide(context, request),
+    onAnswered: context.onTold,
   });
-}
-
-export async function answerOperator(context: GateContext, request: Request): Promise<Answer> {
-  const answer = await decide(context, request);
-  await appendAudit(context.db, 'agent-core', [
-    {
-      kind: 'operator.asked',
-      outcome: answer.ok ? 'done' : 'refused',
-      door: 'cli',
-      subjectId: request.id,
-      detail: { verb: request.verb, account: request.asked_by },
-      personal: { body: request.body, answer: answer.text },
-    },
-  ]);
-  return answer;
 }
 
 async function decide(context: GateContext, request: Request): Promise<Answer> {

@@ -1,0 +1,77 @@
+-- What only people can know is settled by people: outbound messages and calls whose outcome nobody knows. ADR 0017.
+
+-- What an operator asks outbound-sender for: the same desk as that of agent-core, in front of the delivery ledger.
+create table outbound_sender.operator_request (like agent_core.operator_request including all);
+grant select on outbound_sender.operator_request to steward_outbound_sender;
+grant update (answered_at, answer, claimed_until) on outbound_sender.operator_request to steward_outbound_sender;
+grant usage on schema outbound_sender to steward_operator;
+grant insert (id, verb, body, asked_by), select on outbound_sender.operator_request to steward_operator;
+
+-- What a person decided about an ending. Rows are only ever added: the attempts keep saying "unknown".
+create table outbound_sender.outbound_resolution (
+  outbound_message_id uuid not null references outbound_sender.outbound_message,
+  number integer not null check (number > 0),
+  was text not null check (was in ('unknown', 'failed')),
+  decision text not null check (decision in ('happened', 'did_not', 'discard')),
+  reason text not null check (length(reason) between 1 and 500),
+  decided_by text not null,
+  request_id uuid not null,
+  decided_at timestamptz not null default now(),
+  primary key (outbound_message_id, number)
+);
+comment on column outbound_sender.outbound_resolution.number is 'Which decision about this message: whoever decided the same ending before has this number already.';
+comment on column outbound_sender.outbound_resolution.was is 'How the message had ended before.';
+comment on column outbound_sender.outbound_resolution.decided_by is 'The account of the operating system, as in operator_request.';
+grant select, insert on outbound_sender.outbound_resolution to steward_outbound_sender;
+
+alter table outbound_sender.outbound_message add column reopened_at timestamptz;
+comment on column outbound_sender.outbound_message.reopened_at is
+  'When a person decided about an ending of it: its age counts from here, and its next ending replaces one that was told.';
+-- What waits for people. Few, looked at all day.
+create index outbound_message_waits_for_people on outbound_sender.outbound_message (status, ended_at)
+  where status in ('unknown', 'failed');
+
+-- The ledger as operators read it, now with what was decided.
+create or replace view ops.deliveries as
+select m.recorded_at, m.status, m.reason, m.environment, m.lane, m.budget, m.target ->> 'kind' as target_kind,
+  m.target ->> 'robotCode' as robot_code, m.target ->> 'conversationId' as conversation_id, m.target ->> 'staffId' as staff_id,
+  m.content ->> 'kind' as content_kind, jsonb_array_length(m.parts) as parts, m.parts_accepted, a.attempts, a.last_path,
+  a.last_outcome, a.last_code, m.ended_at, extract(epoch from m.ended_at - m.recorded_at)::double precision as took_seconds,
+  m.correlation_id, m.id as outbound_message_id,
+  r.decisions, r.last_decision, r.decided_by, r.decided_at
+from outbound_sender.outbound_message m
+cross join lateral (
+  select count(*)::integer as attempts, (array_agg(d.path order by d.number desc))[1] as last_path,
+    (array_agg(d.outcome order by d.number desc))[1] as last_outcome, (array_agg(d.code order by d.number desc))[1] as last_code
+  from outbound_sender.delivery_attempt d where d.outbound_message_id = m.id) a
+cross join lateral (
+  select count(*)::integer as decisions, (array_agg(d.decision order by d.number desc))[1] as last_decision,
+    (array_agg(d.decided_by order by d.number desc))[1] as decided_by, max(d.decided_at) as decided_at
+  from outbound_sender.outbound_resolution d where d.outbound_message_id = m.id) r;
+comment on column ops.deliveries.decisions is 'How often a person decided about an ending of it.';
+comment on column ops.deliveries.last_decision is 'The last of these: happened, did_not or discard.';
+comment on column ops.deliveries.decided_by is 'Whose account that was.';
+comment on column ops.deliveries.decided_at is 'When.';
+
+create view ops.delivery_attempts as
+select d.outbound_message_id, d.number, d.part + 1 as part, d.path, d.outcome, d.code, d.started_at, d.ended_at
+from outbound_sender.delivery_attempt d;
+comment on view ops.delivery_attempts is 'Every attempt to send, and what it came to.';
+comment on column ops.delivery_attempts.outbound_message_id is 'The message.';
+comment on column ops.delivery_attempts.number is 'Which attempt at it, from 1.';
+comment on column ops.delivery_attempts.part is 'Which piece of it, from 1.';
+comment on column ops.delivery_attempts.path is 'Which way it took.';
+comment on column ops.delivery_attempts.outcome is 'unknown, accepted, retryable, permanent, invalid or session_gone.';
+comment on column ops.delivery_attempts.code is 'What the platform said, or why nobody knows.';
+comment on column ops.delivery_attempts.started_at is 'When it was written down, before the network was touched.';
+comment on column ops.delivery_attempts.ended_at is 'When it was closed; null: it is under way.';
+
+-- What a message said: operators compare it with the room before they say that it happened. Not for ops_reader.
+create view ops.outbound_content as
+select m.id as outbound_message_id, m.content from outbound_sender.outbound_message m;
+comment on view ops.outbound_content is 'What outbound messages say: for operators alone.';
+comment on column ops.outbound_content.outbound_message_id is 'The message.';
+comment on column ops.outbound_content.content is 'Its words, card or recall, as they were asked for.';
+
+grant select on ops.delivery_attempts to ops_reader, steward_operator;
+grant select on ops.outbound_content to steward_operator;

@@ -1,0 +1,12 @@
+import type { Db, OperatorAnswer, OperatorRequest } from '@steward/postgres';
+import type { SenderTables } from './database.ts';
+import { resolveOutbound } from './resolve-outbound.ts';
+
+/** What operators may ask outbound-sender for at the command line. Idempotent: a request may be worked on twice. */
+export function answerOperator(
+  o: { db: Db<SenderTables>; now: () => Date },
+  request: OperatorRequest,
+): Promise<OperatorAnswer> {
+  if (request.verb === 'outbound.resolve') return resolveOutbound(o, request);
+  return Promise.resolve({ ok: false, text: 'this version of outbound-sender does not know that verb' });
+}
