@@ -15,6 +15,7 @@ const deskOf = {
   'approvals.approve': 'agent-core',
   freeze: 'agent-core',
   unfreeze: 'agent-core',
+  'calls.resolve': 'agent-core',
   'outbound.resolve': 'outbound-sender',
 } as const satisfies Record<string, OperatorDesk>;
 const tableOf = {

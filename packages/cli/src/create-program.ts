@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import type { Act, ActOnDatabase, Acts } from './acts.ts';
 import { addApprovalCommands } from './add-approval-commands.ts';
 import { addAuditCommands } from './add-audit-commands.ts';
+import { addCallCommands } from './add-call-commands.ts';
 import { addOutboundCommands } from './add-outbound-commands.ts';
 import { addPolicyCommands } from './add-policy-commands.ts';
 import { exitCodes, type CliContext, type ExitCode } from './cli-context.ts';
@@ -51,6 +52,7 @@ export function createProgram(context: Pick<CliContext, 'print' | 'warn'>, acts:
   addPolicyCommands(program, acts);
   addApprovalCommands(program, acts);
   addOutboundCommands(program, acts);
+  addCallCommands(program, acts);
   addAuditCommands(program, acts);
   return program;
 }

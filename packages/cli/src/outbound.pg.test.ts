@@ -37,7 +37,7 @@ async function addMessage(over: { status?: string; text?: string } = {}): Promis
     `insert into outbound_sender.outbound_message (id, correlation_id, environment, lane, budget, target, content, parts, status,
        attempt_count, reason, ended_at)
      values ($1, $2, 'production', 'answer', 'robot dingprod',
-       '{"kind": "reply", "robotCode": "dingprod", "conversationId": "cidprod", "replyAddress": {"sealedUrl": "s3aled"}}',
+       '{"kind": "reply", "conversation": {"robotCode": "dingprod", "conversationId": "cidprod"}, "replyAddress": {"sealedUrl": "s3aled"}}',
        $3, '["x"]', $4, 1, 'PROCESS_DIED', now())`,
     [id, newId(), { kind: 'markdown', title: 't', text: over.text ?? 'restarted web' }, over.status ?? 'unknown'],
   );

@@ -111,7 +111,7 @@ export function toDecision(options: Pick<ResolveOptions, 'happened' | 'didNot' |
   });
 }
 
-const idPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+export const idPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Rejects with OUTBOUND_UNKNOWN when the ledger has no message of this id. */
 async function findMessage(query: Query, id: string): Promise<OutboundMessage> {

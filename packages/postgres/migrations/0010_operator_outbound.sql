@@ -31,10 +31,12 @@ comment on column outbound_sender.outbound_message.reopened_at is
 create index outbound_message_waits_for_people on outbound_sender.outbound_message (status, ended_at)
   where status in ('unknown', 'failed');
 
--- The ledger as operators read it, now with what was decided.
+-- The ledger as operators read it, now with what was decided, and with the room of a reply.
 create or replace view ops.deliveries as
 select m.recorded_at, m.status, m.reason, m.environment, m.lane, m.budget, m.target ->> 'kind' as target_kind,
-  m.target ->> 'robotCode' as robot_code, m.target ->> 'conversationId' as conversation_id, m.target ->> 'staffId' as staff_id,
+  coalesce(m.target ->> 'robotCode', m.target #>> '{conversation,robotCode}') as robot_code,
+  coalesce(m.target ->> 'conversationId', m.target #>> '{conversation,conversationId}') as conversation_id,
+  m.target ->> 'staffId' as staff_id,
   m.content ->> 'kind' as content_kind, jsonb_array_length(m.parts) as parts, m.parts_accepted, a.attempts, a.last_path,
   a.last_outcome, a.last_code, m.ended_at, extract(epoch from m.ended_at - m.recorded_at)::double precision as took_seconds,
   m.correlation_id, m.id as outbound_message_id,
@@ -75,3 +77,75 @@ comment on column ops.outbound_content.content is 'Its words, card or recall, as
 
 grant select on ops.delivery_attempts to ops_reader, steward_operator;
 grant select on ops.outbound_content to steward_operator;
+
+-- What a person, or the message that was its effect, said about a call whose outcome nobody knew. The call stays as it ended.
+create table agent_core.tool_call_resolution (
+  tool_call_id uuid primary key references agent_core.tool_call,
+  decision text not null check (decision in ('happened', 'did_not')),
+  reason text not null check (length(reason) between 1 and 500),
+  decided_by text not null,
+  door text not null check (door in ('cli', 'outbound')),
+  source_id uuid not null,
+  decided_at timestamptz not null default now()
+);
+comment on column agent_core.tool_call_resolution.decided_by is 'The account of the operating system, as in operator_request; outbound-sender where the message has ended.';
+comment on column agent_core.tool_call_resolution.source_id is 'The operator request, or the outbound message.';
+
+create function agent_core.check_resolution() returns trigger language plpgsql as $$
+begin
+  if not exists (select from agent_core.tool_call c where c.id = new.tool_call_id and c.status = 'unknown') then
+    perform agent_core.refuse_approval('resolution_of_known_call');
+  end if;
+  return new;
+end $$;
+create trigger resolution_is_checked before insert on agent_core.tool_call_resolution
+  for each row execute function agent_core.check_resolution();
+grant select, insert on agent_core.tool_call_resolution to steward_agent_core;
+create index tool_call_unknown on agent_core.tool_call (ended_at) where status = 'unknown';
+
+create or replace view ops.tool_calls as
+select c.created_at as proposed_at, c.tool, c.effect, c.verdict, c.verdict_reason, c.status, c.code, c.environment,
+  c.robot_code, c.conversation_id, c.requester_staff_id, c.proposed_by, c.arguments, a.attempts, a.last_outcome,
+  a.duration_ms, c.ended_at, c.policy_hash, c.policy_ids, c.definition_hash, c.correlation_id, c.turn_id, c.id as tool_call_id,
+  s.decision as resolution, s.decided_by as resolved_by, s.decided_at as resolved_at
+from agent_core.tool_call c
+left join agent_core.tool_call_resolution s on s.tool_call_id = c.id
+cross join lateral (
+  select count(*)::integer as attempts, (array_agg(t.outcome order by t.number desc))[1] as last_outcome,
+    sum(t.duration_ms)::integer as duration_ms
+  from agent_core.tool_attempt t where t.tool_call_id = c.id) a;
+comment on column ops.tool_calls.resolution is 'What was decided about an unknown outcome: happened or did_not.';
+comment on column ops.tool_calls.resolved_by is 'Whose account that was.';
+comment on column ops.tool_calls.resolved_at is 'When.';
+
+/*
+ * Everything whose outcome nobody knows and nobody has settled. A call that took effect as an outbound message waits for that
+ * message as long as its outcome is open, and is not shown beside it.
+ */
+create view ops.unknown as
+select 'outbound_message'::text as kind, m.ended_at as since, m.id as subject_id, m.environment,
+  coalesce(m.target ->> 'robotCode', m.target #>> '{conversation,robotCode}') as robot_code,
+  coalesce(m.target ->> 'conversationId', m.target #>> '{conversation,conversationId}') as conversation_id,
+  m.content ->> 'kind' as what, m.reason as code, m.correlation_id
+from outbound_sender.outbound_message m
+where m.status = 'unknown'
+union all
+select 'tool_call', c.ended_at, c.id, c.environment, c.robot_code, c.conversation_id, c.tool, c.code, c.correlation_id
+from agent_core.tool_call c
+where c.status = 'unknown'
+  and not exists (select from agent_core.tool_call_resolution s where s.tool_call_id = c.id)
+  and not exists (select from agent_core.tool_attempt a
+    join outbound_sender.outbound_message m on m.id = a.outbound_message_id
+    where a.tool_call_id = c.id and m.status in ('unknown', 'queued', 'sending'));
+comment on view ops.unknown is 'What nobody knows the outcome of, until a person settles it: outbound messages and calls.';
+comment on column ops.unknown.kind is 'outbound_message or tool_call: which command settles it.';
+comment on column ops.unknown.since is 'Since when.';
+comment on column ops.unknown.subject_id is 'The message or call itself.';
+comment on column ops.unknown.environment is 'test or production.';
+comment on column ops.unknown.robot_code is 'The robot it is about.';
+comment on column ops.unknown.conversation_id is 'The room it is about, if it is one.';
+comment on column ops.unknown.what is 'What kind of content, or which tool.';
+comment on column ops.unknown.code is 'Why nobody knows, in one word.';
+comment on column ops.unknown.correlation_id is 'For ops.trace.';
+grant select on ops.unknown to ops_reader, steward_operator, steward_agent_core, steward_outbound_sender;
+grant usage on schema ops to steward_outbound_sender;

@@ -29,6 +29,7 @@ const views = [
   'duplicates',
   'sealing',
   'stream_gaps',
+  'unknown',
 ];
 /** Words that people were told: for operators alone. */
 const operatorViews = ['outbound_content'];

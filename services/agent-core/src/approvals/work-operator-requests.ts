@@ -10,6 +10,7 @@ import { freeze, unfreeze, type Mover } from './freeze.ts';
 import { findRequest, lockUnused } from './load-request.ts';
 import { recordDecision } from './record-decision.ts';
 import { renderOutcome } from './answer-decision.ts';
+import { resolveCallFor } from './resolve-call.ts';
 
 /** A signature is for now, not for a drawer. */
 const maxSignatureAgeMs = 5 * 60_000;
@@ -30,6 +31,11 @@ const approveSchema = signed.extend({
   reason: z.string().max(500).nullable(),
 });
 const freezeSchema = z.object({ environment, reason: z.string().max(500) });
+const resolveSchema = z.object({
+  toolCallId: z.uuid(),
+  decision: z.enum(['happened', 'did_not']),
+  reason: z.string().trim().min(1).max(500),
+});
 const unfreezeSchema = freezeSchema.extend(signed.shape);
 
 type Answer = OperatorAnswer;
@@ -59,12 +65,22 @@ async function decide(context: GateContext, request: Request): Promise<Answer> {
       return moveSwitch(context, request, 'freeze');
     case 'unfreeze':
       return moveSwitch(context, request, 'unfreeze');
+    case 'calls.resolve':
+      return settleCall(context, request);
     default:
       return no('this version of agent-core does not know that verb');
   }
 }
 
 const no = (text: string): Answer => ({ ok: false, text });
+
+async function settleCall(context: GateContext, request: Request): Promise<Answer> {
+  const body = resolveSchema.safeParse(request.body);
+  if (!body.success) return no('a resolution needs toolCallId, decision and reason');
+  const { toolCallId, decision, reason } = body.data;
+  const { asked_by: decidedBy, id: sourceId } = request;
+  return resolveCallFor(context, toolCallId, { decision, reason, decidedBy, door: 'cli', sourceId });
+}
 
 async function deny(context: GateContext, request: Request): Promise<Answer> {
   const body = denySchema.safeParse(request.body);
