@@ -147,5 +147,22 @@ comment on column ops.unknown.conversation_id is 'The room it is about, if it is
 comment on column ops.unknown.what is 'What kind of content, or which tool.';
 comment on column ops.unknown.code is 'Why nobody knows, in one word.';
 comment on column ops.unknown.correlation_id is 'For ops.trace.';
-grant select on ops.unknown to ops_reader, steward_operator, steward_agent_core, steward_outbound_sender;
-grant usage on schema ops to steward_outbound_sender;
+grant select on ops.unknown to ops_reader, steward_operator, steward_agent_core;
+
+-- What operators were told is unknown. One notice is one outbound message; it is never told about by another.
+create table agent_core.unknown_notice (
+  id uuid primary key,
+  environment text not null check (environment in ('test', 'production')),
+  subjects integer not null check (subjects > 0),
+  told_at timestamptz not null default now()
+);
+create index unknown_notice_told on agent_core.unknown_notice (environment, told_at);
+comment on column agent_core.unknown_notice.id is 'The outbound message that told it.';
+create table agent_core.unknown_told (
+  subject_id uuid not null,
+  since timestamptz not null,
+  notice_id uuid not null references agent_core.unknown_notice,
+  primary key (subject_id, since)
+);
+comment on column agent_core.unknown_told.since is 'When it became unknown: a message that is sent again and ends unknown again is told again.';
+grant select, insert on agent_core.unknown_notice, agent_core.unknown_told to steward_agent_core;

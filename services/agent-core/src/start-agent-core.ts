@@ -28,6 +28,7 @@ import { postponeOutbound, settleOutbound } from './settle-outbound.ts';
 import { createCheckpointWatch } from './watch-checkpoint.ts';
 import { createGapWatch } from './watch-gaps.ts';
 import { tellInterruption } from './tell-interruption.ts';
+import { createUnknownWatch } from './watch-unknown.ts';
 import { createTurnWorker } from './work-turns.ts';
 
 export type AgentCoreOptions = {
@@ -82,6 +83,7 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
       'operator requests': createOperatorWorker(gate),
       directory: createDirectoryRefresh({ db, log, config, onTold: gate.onTold }),
       checkpoint: createCheckpointWatch(gate),
+      'unknown outcomes': createUnknownWatch(gate),
     };
     for (const [name, loop] of Object.entries(loops)) {
       loop.start();

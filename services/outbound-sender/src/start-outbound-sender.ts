@@ -19,6 +19,7 @@ import { answerNextLookup, createLookUp } from './answer-person-lookup.ts';
 import { closeAbandoned } from './close-attempt.ts';
 import type { SenderTables } from './database.ts';
 import { deliverNext, type DeliverContext } from './deliver.ts';
+import { measureUnknown } from './measure-unknown.ts';
 import { recordOutbound } from './record-outbound.ts';
 import { recordPersonLookup } from './record-person-lookup.ts';
 import { createCardRegistrar, loadCardRegistrations } from './register-card-callbacks.ts';
@@ -46,6 +47,8 @@ const longIdleMs = 30_000;
 /** Look-ups under way at once; a look-up of a process that died is found by the tick. */
 const lookupConcurrency = 2;
 const lookupTickMs = 5_000;
+/** Gauges of what waits for people are as old as this at most. */
+const measureMs = 10_000;
 const repeatMarks = { zh: '（可能重复）', en: '(possibly a repeat)' };
 
 /** Starts outbound-sender: record what is asked for, deliver it, tell how it ended. Resolves when it is serving. */
@@ -139,6 +142,17 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
         deliveries.wake();
       },
     });
+    const measures = createLoop({
+      name: 'measures',
+      idleMs: measureMs,
+      log,
+      run: async () => {
+        await measureUnknown({ db, metrics });
+        return 'idle';
+      },
+    });
+    measures.start();
+    lifecycle.add('measures', () => measures.stop());
     operators.start();
     lifecycle.add('operator requests', () => operators.stop());
 
