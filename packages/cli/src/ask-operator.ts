@@ -9,7 +9,7 @@ const waitMs = 15_000;
 
 const answerSchema = z.object({ ok: z.boolean(), text: z.string() });
 
-/** Which service answers a verb. Each has a table of its own: the operator's role can insert there and do nothing else. */
+/** Which service answers a verb, if the verb says so: a dead letter is decided by the service in whose queue it died. */
 const deskOf = {
   'approvals.deny': 'agent-core',
   'approvals.approve': 'agent-core',
@@ -18,12 +18,16 @@ const deskOf = {
   'calls.resolve': 'agent-core',
   'outbound.resolve': 'outbound-sender',
 } as const satisfies Record<string, OperatorDesk>;
+/** Each has a table of its own: the operator's role can insert there and do nothing else. */
 const tableOf = {
+  adapter: 'adapter.operator_request',
   'agent-core': 'agent_core.operator_request',
   'outbound-sender': 'outbound_sender.operator_request',
 } as const satisfies Record<OperatorDesk, string>;
 
-type Asked = { verb: keyof typeof deskOf; body: Record<string, unknown> };
+type Asked = { body: Record<string, unknown> } & (
+  { verb: keyof typeof deskOf } | { verb: 'dead.redrive' | 'dead.discard'; desk: OperatorDesk }
+);
 
 /**
  * Records what an operator asks a service for, all of it at once, and waits for the answers, at most 15 s; prints them.
@@ -35,8 +39,9 @@ export async function askOperator(
   asked: readonly Asked[],
 ): Promise<ExitCode> {
   const requests: { id: string; desk: OperatorDesk }[] = [];
-  for (const { verb, body } of asked) {
-    const desk = deskOf[verb];
+  for (const one of asked) {
+    const { verb, body } = one;
+    const desk = 'desk' in one ? one.desk : deskOf[one.verb];
     requests.push({ desk, id: await recordRequest(query, { desk, verb, body, account: context.account() }) });
   }
   let waitedMs = 0;

@@ -166,3 +166,97 @@ create table agent_core.unknown_told (
 );
 comment on column agent_core.unknown_told.since is 'When it became unknown: a message that is sent again and ends unknown again is told again.';
 grant select, insert on agent_core.unknown_notice, agent_core.unknown_told to steward_agent_core;
+
+-- Bus messages that a service refused for good or gave up: copies of what died in its queues, for people to look at.
+create table adapter.dead_letter (
+  id uuid primary key,
+  queue text not null,
+  body_hash bytea not null check (length(body_hash) = 32),
+  body bytea not null check (octet_length(body) <= 262144),
+  bytes integer not null,
+  type text,
+  message_id text,
+  correlation_id text,
+  code text not null,
+  state text not null default 'open' check (state in ('open', 'redriven', 'discarded')),
+  died_count integer not null default 1,
+  first_died_at timestamptz not null default now(),
+  last_died_at timestamptz not null default now(),
+  decisions integer not null default 0,
+  decided_by text,
+  decided_reason text,
+  decided_at timestamptz,
+  unique (queue, body_hash),
+  check ((decisions = 0) = (decided_by is null))
+);
+create index dead_letter_open on adapter.dead_letter (last_died_at) where state = 'open';
+comment on column adapter.dead_letter.body is 'As it was on the bus: addresses in it are sealed, words are not. Only its first 256 KiB.';
+comment on column adapter.dead_letter.bytes is 'How long it was.';
+comment on column adapter.dead_letter.code is 'Why it died the last time.';
+comment on column adapter.dead_letter.state is 'redriven becomes open again when it dies again; discarded stays.';
+create table agent_core.dead_letter (like adapter.dead_letter including all);
+create table outbound_sender.dead_letter (like adapter.dead_letter including all);
+grant select, insert, update on adapter.dead_letter to steward_adapter;
+grant select, insert, update on agent_core.dead_letter to steward_agent_core;
+grant select, insert, update on outbound_sender.dead_letter to steward_outbound_sender;
+
+create table adapter.operator_request (like agent_core.operator_request including all);
+grant select on adapter.operator_request to steward_adapter;
+grant update (answered_at, answer, claimed_until) on adapter.operator_request to steward_adapter;
+grant usage on schema adapter to steward_operator;
+grant insert (id, verb, body, asked_by), select on adapter.operator_request to steward_operator;
+
+-- Everything that ended badly and may be tried again: bus messages, and outbound messages that failed.
+create view ops.dead as
+select 'bus_message'::text as kind, l.service, l.id, l.state, l.type as what, l.queue, l.code, l.first_died_at, l.last_died_at,
+  l.died_count, l.decisions, l.decided_by, l.decided_at, l.correlation_id
+from (
+  select 'adapter' as service, d.* from adapter.dead_letter d
+  union all select 'agent-core', d.* from agent_core.dead_letter d
+  union all select 'outbound-sender', d.* from outbound_sender.dead_letter d) l
+union all
+select 'outbound_message', 'outbound-sender', m.id, 'open', m.content ->> 'kind', null, m.reason, m.ended_at, m.ended_at,
+  m.attempt_count, r.decisions, r.decided_by, r.decided_at, m.correlation_id::text
+from outbound_sender.outbound_message m
+cross join lateral (
+  select count(*)::integer as decisions, (array_agg(d.decided_by order by d.number desc))[1] as decided_by,
+    max(d.decided_at) as decided_at
+  from outbound_sender.outbound_resolution d where d.outbound_message_id = m.id) r
+where m.status = 'failed';
+comment on view ops.dead is 'Bus messages that died in a queue, and outbound messages that failed.';
+comment on column ops.dead.kind is 'bus_message or outbound_message.';
+comment on column ops.dead.service is 'Whose it is.';
+comment on column ops.dead.id is 'What steward dead names it by.';
+comment on column ops.dead.state is 'open, redriven or discarded.';
+comment on column ops.dead.what is 'The bus message''s type as it was sent, or what kind of content.';
+comment on column ops.dead.queue is 'In which queue it died.';
+comment on column ops.dead.code is 'Why.';
+comment on column ops.dead.first_died_at is 'When it died first.';
+comment on column ops.dead.last_died_at is 'When it died last.';
+comment on column ops.dead.died_count is 'How often it died; of an outbound message, how often it was tried.';
+comment on column ops.dead.decisions is 'How often a person decided about it.';
+comment on column ops.dead.decided_by is 'Whose account that was, the last time.';
+comment on column ops.dead.decided_at is 'When.';
+comment on column ops.dead.correlation_id is 'For ops.trace; of a bus message, as its sender said.';
+
+-- What was in a dead bus message. Not for ops_reader: it holds what people wrote.
+create view ops.dead_content as
+select l.id, l.body, l.bytes from (
+  select id, body, bytes from adapter.dead_letter union all select id, body, bytes from agent_core.dead_letter
+  union all select id, body, bytes from outbound_sender.dead_letter) l;
+comment on view ops.dead_content is 'What dead bus messages hold: for operators alone.';
+comment on column ops.dead_content.id is 'The letter.';
+comment on column ops.dead_content.body is 'Its bytes, the first 256 KiB.';
+comment on column ops.dead_content.bytes is 'How long it was.';
+grant select on ops.dead to ops_reader, steward_operator;
+grant select on ops.dead_content to steward_operator;
+
+-- Whether a message is what a tool's call takes effect by: such a call, once failed, is asked for anew and never redriven.
+create function ops.is_effect_of_call(outbound_message_id uuid) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select exists (select from agent_core.tool_attempt a where a.outbound_message_id = $1)
+$$;
+comment on function ops.is_effect_of_call(uuid) is 'Whether this outbound message is the effect of a call of a tool.';
+revoke execute on function ops.is_effect_of_call(uuid) from public;
+grant usage on schema ops to steward_outbound_sender;
+grant execute on function ops.is_effect_of_call(uuid) to steward_outbound_sender;

@@ -15,7 +15,7 @@ export type OperatorRequest = {
 export type OperatorAnswer = { ok: boolean; text: string };
 
 /** A service that works on operators' requests, in its own schema. */
-export type OperatorDesk = 'agent-core' | 'outbound-sender';
+export type OperatorDesk = 'adapter' | 'agent-core' | 'outbound-sender';
 
 const lookEveryMs = 500;
 /** Other replicas leave a request alone for so long; when whoever took it died, it is answered after this. */

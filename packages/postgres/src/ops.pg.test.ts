@@ -22,6 +22,7 @@ afterAll(async () => {
 
 const views = [
   'recent',
+  'dead',
   'approvals',
   'tool_calls',
   'deliveries',
@@ -32,7 +33,7 @@ const views = [
   'unknown',
 ];
 /** Words that people were told: for operators alone. */
-const operatorViews = ['outbound_content'];
+const operatorViews = ['outbound_content', 'dead_content'];
 
 describe('the schema ops', () => {
   it('has a comment on every view, column and function', async () => {

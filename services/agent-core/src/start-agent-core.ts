@@ -10,7 +10,15 @@ import {
   type StewardConfig,
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
-import { assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
+import {
+  assertMigrated,
+  auditStart,
+  createDeadLetterGauge,
+  createRelay,
+  keepDeadLetter,
+  type Database,
+  type DeadDelivery,
+} from '@steward/postgres';
 import { createClickWorker } from './approvals/work-clicks.ts';
 import { createApprovalWatch } from './approvals/watch-approvals.ts';
 import { createOperatorWorker } from './approvals/work-operator-requests.ts';
@@ -84,6 +92,12 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
       directory: createDirectoryRefresh({ db, log, config, onTold: gate.onTold }),
       checkpoint: createCheckpointWatch(gate),
       'unknown outcomes': createUnknownWatch(gate),
+      'dead letters': createDeadLetterGauge({
+        db,
+        metrics,
+        log,
+        queues: ['agent-core.inbound.v1', 'agent-core.outbound.v1'],
+      }),
     };
     for (const [name, loop] of Object.entries(loops)) {
       loop.start();
@@ -98,24 +112,33 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
     gapWatch.start();
     lifecycle.add('gap watch', () => gapWatch.stop());
 
-    await bus.consume('agent-core.inbound.v1', async (message) => {
-      if (message.type === 'inbound.received.v1') worker.wake(await recordInbound({ db, now }, message));
-      if (message.type === 'card.clicked.v1' && (await recordCardClick({ db, now }, message))) clicks.wake();
-      if (message.type === 'link.interrupted.v1') await tellInterruption({ ...gate, now }, message);
-      if (message.type === 'person.changed.v1') {
-        await recordPersonChanged({ db, now, config }, message);
-        worker.wake();
-      }
-      relay.wake();
-    });
-    await bus.consume('agent-core.outbound.v1', async (message) => {
-      if (message.type === 'outbound.recorded.v1') await postponeOutbound(db, message);
-      if (message.type === 'outbound.settled.v1' && (await settleOutbound(gate, message))) worker.wake();
-      if (message.type === 'person.found.v1') {
-        await recordPersonFound(db, config, message);
-        worker.wake();
-      }
-    });
+    const onDead = (letter: DeadDelivery) => keepDeadLetter(db, letter);
+    await bus.consume(
+      'agent-core.inbound.v1',
+      async (message) => {
+        if (message.type === 'inbound.received.v1') worker.wake(await recordInbound({ db, now }, message));
+        if (message.type === 'card.clicked.v1' && (await recordCardClick({ db, now }, message))) clicks.wake();
+        if (message.type === 'link.interrupted.v1') await tellInterruption({ ...gate, now }, message);
+        if (message.type === 'person.changed.v1') {
+          await recordPersonChanged({ db, now, config }, message);
+          worker.wake();
+        }
+        relay.wake();
+      },
+      { onDead },
+    );
+    await bus.consume(
+      'agent-core.outbound.v1',
+      async (message) => {
+        if (message.type === 'outbound.recorded.v1') await postponeOutbound(db, message);
+        if (message.type === 'outbound.settled.v1' && (await settleOutbound(gate, message))) worker.wake();
+        if (message.type === 'person.found.v1') {
+          await recordPersonFound(db, config, message);
+          worker.wake();
+        }
+      },
+      { onDead },
+    );
 
     const readiness = async () => ({
       database: await o.database.check(),

@@ -1,4 +1,4 @@
-import type { Db, OperatorAnswer, OperatorRequest } from '@steward/postgres';
+import { decideDeadLetter, type Db, type OperatorAnswer, type OperatorRequest } from '@steward/postgres';
 import type { SenderTables } from './database.ts';
 import { resolveOutbound } from './resolve-outbound.ts';
 
@@ -8,5 +8,7 @@ export function answerOperator(
   request: OperatorRequest,
 ): Promise<OperatorAnswer> {
   if (request.verb === 'outbound.resolve') return resolveOutbound(o, request);
+  if (request.verb === 'dead.redrive' || request.verb === 'dead.discard')
+    return decideDeadLetter({ db: o.db, desk: 'outbound-sender' }, request);
   return Promise.resolve({ ok: false, text: 'this version of outbound-sender does not know that verb' });
 }

@@ -183,6 +183,39 @@ describe('resolving an outbound message of which nobody knows', () => {
     expect(await resolve(erased, 'happened')).toMatchObject({ ok: true });
   });
 
+  it('of a message that failed has it sent again, or ends it as discarded, and never says that it happened', async () => {
+    const id = await database.record();
+    await attempt('permanent');
+    expect(await statusOf(id)).toMatchObject({ status: 'failed' });
+    expect(await resolve(id, 'did_not')).toMatchObject({ ok: false });
+    expect(await resolve(id, 'happened', { was: 'failed' })).toMatchObject({ ok: false });
+    expect(await resolve(id, 'did_not', { was: 'failed' })).toEqual({ ok: true, text: 'it is sent again' });
+    expect(await resolve(id, 'did_not', { was: 'failed' })).toMatchObject({
+      ok: true,
+      text: expect.stringContaining('decided already'),
+    });
+    await attempt('permanent');
+    expect(await resolve(id, 'discard', { was: 'failed', seen: 1 })).toEqual({ ok: true, text: 'it is discarded now' });
+    expect((await endings()).map((ending) => [ending?.ending, ending?.revised])).toEqual([
+      ['failed', undefined],
+      ['failed', true],
+      ['discarded', true],
+    ]);
+  });
+
+  it('of a call that failed is not sent again: that takes a new request', async () => {
+    const id = await database.record();
+    await attempt('permanent');
+    await database.rows(`set session_replication_role = replica;
+      insert into agent_core.tool_attempt (id, tool_call_id, number, turn_attempt, idempotency_key, outbound_message_id)
+      values ('${newId()}', '${newId()}', 1, 1, 'x', '${id}'); set session_replication_role = origin`);
+    expect(await resolve(id, 'did_not', { was: 'failed' })).toEqual({
+      ok: false,
+      text: expect.stringContaining('new request'),
+    });
+    expect(await resolve(id, 'discard', { was: 'failed' })).toMatchObject({ ok: true });
+  });
+
   it('cannot be taken back or altered by this service', async () => {
     const id = await recordUnknown();
     await resolve(id, 'happened');

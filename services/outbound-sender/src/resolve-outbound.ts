@@ -11,6 +11,8 @@ type Decision = OutboundResolutionTable['decision'];
 const requestSchema = z.object({
   outboundMessageId: z.uuid(),
   decision: z.enum(['happened', 'did_not', 'discard']),
+  /** Which ending it is about: nobody knows, or it failed and shall be tried again or forgotten. */
+  was: z.enum(['unknown', 'failed']).default('unknown'),
   reason: z.string().trim().min(1).max(500),
   /** How many decisions about this message the operator had seen: one more than that is this one. */
   seen: z.number().int().min(0).max(10_000),
@@ -22,7 +24,7 @@ const reasonOf: Record<Exclude<Decision, 'did_not'>, string> = {
 };
 
 /**
- * Carries out what an operator knows about a message that ended `unknown`: it happened, and the rest of its parts follows if
+ * Carries out what an operator says about a message that ended `unknown`, or that failed (then `happened` is no answer): it happened, and the rest of its parts follows if
  * there is one; it did not, and the part in hand is sent again as if for the first time; or nobody shall care any more. Once
  * for each ending: asked again it answers with what was decided. Whoever has not ended yet behind it keeps its place.
  */
@@ -33,7 +35,7 @@ export async function resolveOutbound(
   const parsed = requestSchema.safeParse(request.body);
   if (!parsed.success)
     return no('a resolution needs outboundMessageId, decision, reason and how many decisions were seen');
-  const { outboundMessageId: id, decision, reason, seen } = parsed.data;
+  const { outboundMessageId: id, decision, was, reason, seen } = parsed.data;
   return o.db.transaction().execute(async (trx): Promise<OperatorAnswer> => {
     const message = await trx
       .selectFrom('outbound_message')
@@ -48,14 +50,17 @@ export async function resolveOutbound(
       const text = `decided already: ${toWords(before.decision)}, by ${before.decided_by}; it is ${message.status} now`;
       return { ok: before.number === seen + 1 && before.decision === decision, text };
     }
-    if (message.status !== 'unknown') return no(`it is ${message.status}, and nothing about that waits for a person`);
+    if (message.status !== was || (was === 'failed' && decision === 'happened'))
+      return no(`it is ${message.status}, and nothing about that waits for a person`);
+    if (was === 'failed' && decision === 'did_not' && (await isEffectOfCall(trx, id)))
+      return no('it is what an approved call was to do, and that call has failed: it takes a new request');
     if (decision === 'did_not' && message.parts === 0) return no('its words were erased, so it cannot be sent again');
     await trx
       .insertInto('outbound_resolution')
       .values({
         outbound_message_id: id,
         number: (before?.number ?? 0) + 1,
-        was: message.status,
+        was,
         decision,
         reason,
         decided_by: request.asked_by,
@@ -128,6 +133,11 @@ async function queueAgain(trx: Trx<SenderTables>, id: string, partsAccepted: num
     })
     .where('id', '=', id)
     .execute();
+}
+
+async function isEffectOfCall(trx: Trx<SenderTables>, id: string): Promise<boolean> {
+  const { rows } = await sql<{ is: boolean }>`select ops.is_effect_of_call(${id}::uuid) as is`.execute(trx);
+  return rows[0]?.is === true;
 }
 
 async function lastResolution(trx: Trx<SenderTables>, id: string) {

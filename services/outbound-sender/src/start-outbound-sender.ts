@@ -13,7 +13,15 @@ import {
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
 import { createApiClient } from '@steward/dingtalk';
-import { assertMigrated, auditStart, createOperatorDesk, createRelay, type Database } from '@steward/postgres';
+import {
+  assertMigrated,
+  auditStart,
+  createDeadLetterGauge,
+  createOperatorDesk,
+  createRelay,
+  keepDeadLetter,
+  type Database,
+} from '@steward/postgres';
 import { answerOperator } from './answer-operator.ts';
 import { answerNextLookup, createLookUp } from './answer-person-lookup.ts';
 import { closeAbandoned } from './close-attempt.ts';
@@ -154,6 +162,9 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
     measures.start();
     lifecycle.add('measures', () => measures.stop());
     operators.start();
+    const deadLetters = createDeadLetterGauge({ db, metrics, log, queues: ['outbound-sender.requests.v1'] });
+    deadLetters.start();
+    lifecycle.add('dead letters', () => deadLetters.stop());
     lifecycle.add('operator requests', () => operators.stop());
 
     const lookUp = createLookUp({ api, robots, onBreakerChange });
@@ -174,16 +185,20 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
       lifecycle.add('card callbacks', () => registrar.stop());
     }
 
-    await bus.consume('outbound-sender.requests.v1', async (message) => {
-      if (message.type === 'outbound.requested.v1' || message.type === 'outbound.requested.v2') {
-        if (await recordOutbound({ db, now }, message)) deliveries.wake();
-        else relay.wake();
-      }
-      if (message.type === 'person.requested.v1') {
-        if ((await recordPersonLookup({ db }, message)) === 'waiting') lookups.wake();
-        else relay.wake();
-      }
-    });
+    await bus.consume(
+      'outbound-sender.requests.v1',
+      async (message) => {
+        if (message.type === 'outbound.requested.v1' || message.type === 'outbound.requested.v2') {
+          if (await recordOutbound({ db, now }, message)) deliveries.wake();
+          else relay.wake();
+        }
+        if (message.type === 'person.requested.v1') {
+          if ((await recordPersonLookup({ db }, message)) === 'waiting') lookups.wake();
+          else relay.wake();
+        }
+      },
+      { onDead: (letter) => keepDeadLetter(db, letter) },
+    );
 
     const readiness = async () => ({
       database: await o.database.check(),

@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import { z } from 'zod';
 import type { Loop } from '@steward/service-kit';
 import { toSignedClaims } from '@steward/governance';
-import { createOperatorDesk, type OperatorAnswer, type OperatorRequest } from '@steward/postgres';
+import { createOperatorDesk, decideDeadLetter, type OperatorAnswer, type OperatorRequest } from '@steward/postgres';
 import type { GateContext } from '../gate/gate-context.ts';
 import { endRequest } from './end-request.ts';
 import { freeze, unfreeze, type Mover } from './freeze.ts';
@@ -65,6 +65,9 @@ async function decide(context: GateContext, request: Request): Promise<Answer> {
       return moveSwitch(context, request, 'freeze');
     case 'unfreeze':
       return moveSwitch(context, request, 'unfreeze');
+    case 'dead.redrive':
+    case 'dead.discard':
+      return decideDeadLetter({ db: context.db, desk: 'agent-core' }, request);
     case 'calls.resolve':
       return settleCall(context, request);
     default:
