@@ -122,6 +122,7 @@ describe('a dead bus message', () => {
     expect(await outbox()).toHaveLength(1);
     await sql`delete from agent_core.outbox`.execute(admin.db);
     expect(await decide('dead.redrive', {}, 'han')).toEqual({ ok: true, text: 'decided already: redriven, by li' });
+    expect(await decide('dead.redrive', { seen: 1 }, 'han')).toMatchObject({ ok: true });
     expect(await decide('dead.discard', {}, 'han')).toEqual({ ok: false, text: 'decided already: redriven, by li' });
     expect(await outbox()).toEqual([]);
     await keepDeadLetter(core.db, build(message));

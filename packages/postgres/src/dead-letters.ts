@@ -80,8 +80,11 @@ export async function decideDeadLetter<T extends OutboxTables>(
     const letter = await db.selectFrom('dead_letter').selectAll().where('id', '=', id).forUpdate().executeTakeFirst();
     if (letter === undefined) return { ok: false, text: 'there is no such dead letter' };
     if (letter.decisions > seen || letter.state !== 'open') {
-      const text = `decided already: ${letter.state}, by ${letter.decided_by ?? 'nobody'}`;
-      return { ok: letter.state === state && letter.decisions === seen + 1, text };
+      const text =
+        letter.state === 'open'
+          ? 'decided already, and it died again since: look at it first'
+          : `decided already: ${letter.state}, by ${letter.decided_by ?? 'nobody'}`;
+      return { ok: letter.state === state && letter.decisions <= seen + 1, text };
     }
     if (state === 'redriven') {
       const message = readMessage(letter);

@@ -139,6 +139,8 @@ describe('resolving an outbound message of which nobody knows', () => {
     const repeated = await resolve(id, 'did_not', {}, 'han');
     expect(repeated).toEqual({ ok: true, text: 'decided already: did not, by li; it is queued now' });
     expect(await resolve(id, 'happened', {}, 'han')).toEqual({ ...repeated, ok: false });
+    // Whoever looks first and asks then is told the same.
+    expect(await resolve(id, 'did_not', { seen: 1 }, 'han')).toEqual(repeated);
     await attempt('unknown');
     await attempt('unknown');
     // Asked late, for the ending before this one.

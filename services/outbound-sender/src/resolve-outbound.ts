@@ -46,9 +46,9 @@ export async function resolveOutbound(
       .executeTakeFirst();
     if (message === undefined) return no('there is no such outbound message');
     const before = await lastResolution(trx, id);
-    if (before !== undefined && before.number > seen) {
+    if (before !== undefined && (before.number > seen || message.status !== was)) {
       const text = `decided already: ${toWords(before.decision)}, by ${before.decided_by}; it is ${message.status} now`;
-      return { ok: before.number === seen + 1 && before.decision === decision, text };
+      return { ok: before.number <= seen + 1 && before.decision === decision, text };
     }
     if (message.status !== was || (was === 'failed' && decision === 'happened'))
       return no(`it is ${message.status}, and nothing about that waits for a person`);
