@@ -1,4 +1,4 @@
--- What only people can know is settled by people: outbound messages and calls whose outcome nobody knows. ADR 0017.
+-- What only people can know is settled by people: outbound messages and calls whose outcome nobody knows. ADR 0018.
 
 -- What an operator asks outbound-sender for: the same desk as that of agent-core, in front of the delivery ledger.
 create table outbound_sender.operator_request (like agent_core.operator_request including all);
