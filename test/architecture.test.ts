@@ -20,7 +20,7 @@ const mayImport: Record<string, readonly string[]> = {
   'packages/audit': ['service-kit', 'governance'],
   'packages/cli': ['contracts', 'service-kit', 'postgres', 'governance', 'audit'],
   'packages/stack-setup': ['contracts', 'service-kit'],
-  'packages/testkit': ['contracts', 'service-kit', 'postgres', 'bus', 'dingtalk-simulator'],
+  'packages/testkit': ['audit', 'contracts', 'service-kit', 'postgres', 'bus', 'dingtalk-simulator'],
   'services/adapter': ['contracts', 'service-kit', 'postgres', 'bus', 'dingtalk'],
   'services/agent-core': ['contracts', 'service-kit', 'postgres', 'bus', 'governance'],
   'services/audit-sealer': ['service-kit', 'postgres', 'audit'],

@@ -3,10 +3,20 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';
 import { createSimulator, type ChatRecord, type Simulator, type SimulatorControl } from '@steward/dingtalk-simulator';
-import { createTestDatabase, createTestVhost, waitUntil, type DatabaseRole, type TestVhost } from '@steward/testkit';
+import {
+  countFates,
+  createTestDatabase,
+  createTestVhost,
+  toAsked,
+  toHeard,
+  waitUntil,
+  type DatabaseRole,
+  type Fates,
+  type TestVhost,
+} from '@steward/testkit';
 import { createBalancer } from './balancer.ts';
 import { checkSecrets } from './check-secrets.ts';
-import { countFates, toAsked, toHeard, type Fates } from './count-fates.ts';
+
 import { createReplica, root, type Replica, type ServiceName } from './service-replicas.ts';
 import {
   buildSecrets,

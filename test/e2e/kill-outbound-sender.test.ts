@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { waitUntil } from '@steward/testkit';
-import { isMarkedRepeat } from './count-fates.ts';
+import { isMarkedRepeat, waitUntil } from '@steward/testkit';
 import { newQuestion, startStack, waitForBlocked, type Stack } from './harness.ts';
 import type { Replica } from './service-replicas.ts';
 import { roomOf } from './stack-config.ts';

@@ -10,3 +10,4 @@ export { waitUntil } from './wait-until.ts';
 export type { WaitOptions } from './wait-until.ts';
 export { provisionServers } from './provision-servers.ts';
 export type { ServerOrigin, Servers } from './provision-servers.ts';
+export * from './checker/index.ts';

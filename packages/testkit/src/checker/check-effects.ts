@@ -1,0 +1,96 @@
+import type { EffectRecord, PushRecord } from '@steward/dingtalk-simulator';
+import type { LedgerFacts, LedgerToolCall, SimulatorFacts } from './run-facts.ts';
+
+/** A change by its mark: an argument of the call that its HTTP request carries, so that the effect says what asked for it. */
+const ticketPattern = /\bw-[a-z0-9]{6,}\b/;
+const codePattern = /\bApproval ([0-9A-Z]{4}):|审批 ([0-9A-Z]{4})：/;
+const approvePattern = /^\s*\/approve\s+([0-9A-Z]{4})\b/i;
+
+export const ticketOf = (text: string): string | null => ticketPattern.exec(text)?.[0] ?? null;
+/** The code of the request that a line of a robot shows. */
+export const codeOf = (text: string): string | null => {
+  const match = codePattern.exec(text);
+  return match?.[1] ?? match?.[2] ?? null;
+};
+
+type Found = { lost: string[]; duplicated: string[]; unexpected: string[]; unapproved: string[] };
+
+/**
+ * Holds every change of the company system against who asked for it and who said yes, by what the simulator pushed:
+ * `/run … <ticket>` by one person, a line that shows the ticket with a code, `/approve <code>` by another person before the
+ * change. The ledger has to agree that there was an approval.
+ */
+export function checkEffects(simulator: SimulatorFacts, ledger: LedgerFacts, noEffect: ReadonlySet<string>): Found {
+  const asked = findAsked(simulator.pushes);
+  const yes = findApprovals(simulator, asked);
+  const made = Map.groupBy(simulator.effects, (effect) => ticketOf(JSON.stringify(effect.body)) ?? '');
+  const calls = new Map(ledger.toolCalls.map((call) => [ticketOf(call.arguments) ?? '', call]));
+  const found: Found = { lost: [], duplicated: [], unexpected: [], unapproved: [] };
+  for (const [ticket, effects] of made) {
+    const request = asked.get(ticket);
+    if (request === undefined || noEffect.has(ticket)) {
+      found.unexpected.push(...effects.map((effect) => `${describe(effect)} (${ticket}) should not have happened`));
+    }
+    found.duplicated.push(...effects.slice(1).map((effect) => `${describe(effect)} (${ticket}) happened again`));
+    const isApproved = (effect: EffectRecord) => (yes.get(ticket) ?? Infinity) <= effect.at;
+    const isKnown = hasApproval(calls.get(ticket));
+    found.unapproved.push(
+      ...effects
+        .filter((effect) => !isApproved(effect) || !isKnown)
+        .map(
+          (effect) =>
+            `${describe(effect)} (${ticket}) happened without ${isKnown ? 'a yes of another person' : 'a grant'}`,
+        ),
+    );
+  }
+  for (const ticket of yes.keys()) {
+    const call = calls.get(ticket);
+    if (made.has(ticket) || noEffect.has(ticket) || call?.status === 'unknown') continue;
+    found.lost.push(`${ticket} was approved and never happened (${call?.status ?? 'no call'})`);
+  }
+  return found;
+}
+
+const describe = ({ verb, service }: EffectRecord) => `${verb} of ${service}`;
+
+/** Who asked for each ticket. */
+function findAsked(pushes: readonly PushRecord[]): Map<string, string> {
+  const asked = new Map<string, string>();
+  for (const push of pushes) {
+    const text = textOf(push);
+    const ticket = ticketOf(text);
+    if (ticket !== null && text.includes('/run') && !asked.has(ticket)) asked.set(ticket, personOf(push));
+  }
+  return asked;
+}
+
+/** When another person first said yes to each ticket, and was heard. */
+function findApprovals({ pushes, lines }: SimulatorFacts, asked: ReadonlyMap<string, string>): Map<string, number> {
+  const tickets = new Map<string, string>();
+  for (const { from, text } of lines) {
+    const [code, ticket] = [codeOf(text), ticketOf(text)];
+    if (from.kind === 'robot' && code !== null && ticket !== null) tickets.set(code, ticket);
+  }
+  const yes = new Map<string, number>();
+  for (const push of pushes) {
+    const code = approvePattern.exec(textOf(push))?.[1]?.toUpperCase();
+    const ticket = code === undefined ? undefined : tickets.get(code);
+    const wasHeard = push.attempts.some(({ outcome }) => outcome === 'acked');
+    if (ticket === undefined || !wasHeard || asked.get(ticket) === personOf(push)) continue;
+    yes.set(ticket, Math.min(push.at, yes.get(ticket) ?? Infinity));
+  }
+  return yes;
+}
+
+const hasApproval = (call: LedgerToolCall | undefined): boolean =>
+  call !== undefined && (call.isBreakGlass || call.approvers.some((approver) => approver !== call.requester));
+
+function textOf({ payload }: PushRecord): string {
+  const text = payload['text'];
+  return typeof text === 'object' && text !== null && 'content' in text ? String(text.content) : '';
+}
+
+function personOf({ payload }: PushRecord): string {
+  const staffId = payload['senderStaffId'];
+  return typeof staffId === 'string' ? staffId : '';
+}
