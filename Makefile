@@ -20,7 +20,7 @@ DEMO_SETTINGS := STEWARD_SEAL_PUBLIC_KEYS=$(or $(STEWARD_DATA_DIR),data)/audit-s
   $(if $(wildcard config/steward.yaml),,STEWARD_CONFIG=deploy/demo-stack/steward.yaml STEWARD_TOOLS_DIR=deploy/demo-stack/tools)
 RUN_TESTS := node packages/testkit/src/run-tests.ts
 
-.PHONY: help demo say steward test test-unit test-stack test-containers test-servers format lint types bench \
+.PHONY: help demo say steward test test-unit test-stack test-containers test-chaos chaos test-servers format lint types bench \
   up down logs ps health smoke toolchain install docker clean
 
 help: ## list the targets
@@ -48,6 +48,12 @@ test-containers: install ## the server tests on the Postgres and RabbitMQ of the
 
 test-stack: install ## the real compose stack, built and run with Docker
 	@$(RUN_TESTS) stack
+
+test-chaos: install ## a few faults with one seed, as the project's check runs them
+	@$(RUN_TESTS) chaos
+
+chaos: install ## break everything under load and check every promise: [FAULT=17] [SEED=1] [SEEDS=50] [CONVERSATIONS=300]
+	@FAULT="$(FAULT)" SEED="$(SEED)" SEEDS="$(SEEDS)" CONVERSATIONS="$(CONVERSATIONS)" node test/chaos/main.ts
 
 test-servers: install ## throw-away servers for tests run by hand; prints export lines, Ctrl-C ends them
 	@node packages/testkit/src/servers-main.ts

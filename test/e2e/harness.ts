@@ -43,6 +43,10 @@ export type StackOptions = {
   operations?: boolean;
   /** Leads a service's way to a server through a proxy of the test. */
   route?: (service: ServiceName, server: 'postgres' | 'rabbit', url: string) => string;
+  /** Where the simulator listens and how services reach it, when something stands in front of it. */
+  simulator?: { port: number; publicUrl: string };
+  /** Further environment of every service. */
+  env?: Record<string, string>;
 };
 
 /** What a run did, checked against what people said and heard. */
@@ -59,8 +63,14 @@ export type Stack = {
   adapters: Replica[];
   agentCores: Replica[];
   outboundSenders: Replica[];
+  /** Of a governed stack. */
+  sealers: Replica[];
+  /** What verifies the audit log of a governed stack, and what sealed it. */
+  sealKey: { publicPem: string; privatePem: string };
+  /** The servers as a service sees them, with its credentials. */
+  urls: readonly string[];
   /** As the superuser: a witness reads what the services may not see. */
-  sql<T = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<T[]>;
+  sql: <T = Record<string, unknown>>(text: string, values?: readonly unknown[]) => Promise<T[]>;
   /** Locks a table against everything until the returned function is called. */
   lockTable(table: string): Promise<() => Promise<void>>;
   say: (o: Parameters<SimulatorControl['say']>[0]) => ReturnType<SimulatorControl['say']>;
@@ -96,18 +106,19 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
   const balancer = await createBalancer();
   const { governed } = o;
   const world = buildWorld({ secrets, adapterUrl: balancer.url, extraRooms, governed });
-  const simulator = await createSimulator({ world });
+  const simulator = await createSimulator({ world, ...o.simulator });
   // Limits of the platform are a later test's concern; here they would only slow the run down.
   simulator.control.setFaults({ qpsLimit: null, ipCallLimit: null });
   const config = writeConfigFolder({
     secrets,
-    simulatorUrl: simulator.url,
+    simulatorUrl: o.simulator?.publicUrl ?? simulator.url,
     language,
     extraRooms,
     model: o.model,
     governed,
     operations: o.operations,
   });
+  const sealKey = newSealKey();
   const route = o.route ?? ((_service, _server, url) => url);
 
   const replicate = (service: ServiceName, role: DatabaseRole, count = 1) => {
@@ -120,7 +131,8 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
       STEWARD_POLICY_DIR: config.policyDir,
       STEWARD_TOOLS_DIR: config.toolsDir,
       LOG_LEVEL: 'debug',
-      ...(service === 'audit-sealer' && { SEAL_KEY: newSealKey(), SEAL_EVERY_MS: '1000' }),
+      ...o.env,
+      ...(service === 'audit-sealer' && { SEAL_KEY: sealKey.privatePem, SEAL_EVERY_MS: '1000' }),
       ...(service !== 'agent-core' && { REPLY_KEY_FILE: path.join(config.secretsDir, 'reply.key') }),
     };
     return Promise.all(Array.from({ length: count }, (_, index) => createReplica({ service, number: index + 1, env })));
@@ -157,6 +169,9 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
       adapters,
       agentCores,
       outboundSenders,
+      sealers,
+      sealKey,
+      urls: [database.url('steward_owner'), vhost.url],
       sql,
       ...talk,
       waitUntilQuiet,
@@ -190,7 +205,13 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
   };
 }
 
-const newSealKey = () => generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+function newSealKey(): Stack['sealKey'] {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  return {
+    privatePem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    publicPem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+  };
+}
 
 function createTalk({ control }: Simulator): Pick<Stack, 'say' | 'waitForAnswers' | 'lastLine'> {
   return {

@@ -9,8 +9,8 @@ export const root = path.resolve(import.meta.dirname, '../..');
 export type Replica = {
   service: ServiceName;
   url: string;
-  /** Starts the process and, unless told otherwise, waits until /readyz says yes. */
-  start(o?: { untilReady?: boolean }): Promise<void>;
+  /** Starts the process and, unless told otherwise, waits until /readyz says yes. `env`: for this life alone. */
+  start(o?: { untilReady?: boolean; env?: Record<string, string> }): Promise<void>;
   waitUntilReady(): Promise<void>;
   /** Sends the signal and waits until the process is gone. */
   kill(signal: NodeJS.Signals): Promise<void>;
@@ -40,10 +40,16 @@ export async function createReplica(o: {
   return {
     service,
     url,
-    start: async ({ untilReady = true } = {}) => {
+    start: async ({ untilReady = true, env: further = {} } = {}) => {
       const program = path.join(root, 'services', service, 'src', 'main.ts');
       const args = [program, 'serve', '--host', '127.0.0.1', '--port', String(port)];
-      const life = startProcess({ name: `${service} ${o.number}`, command: process.execPath, args, env, cwd: root });
+      const life = startProcess({
+        name: `${service} ${o.number}`,
+        command: process.execPath,
+        args,
+        env: { ...env, ...further },
+        cwd: root,
+      });
       lives.push(life);
       await life.waitForOutput('service.started', { timeoutMs: startLimitMs });
       if (untilReady) await waitUntilReady();

@@ -8,6 +8,6 @@ export { createTcpProxy, withTcpProxy } from './tcp-proxy.ts';
 export type { TcpProxy } from './tcp-proxy.ts';
 export { waitUntil } from './wait-until.ts';
 export type { WaitOptions } from './wait-until.ts';
-export { provisionServers } from './provision-servers.ts';
-export type { ServerOrigin, Servers } from './provision-servers.ts';
+export { provisionOwnServers, provisionServers } from './provision-servers.ts';
+export type { OwnServers, ServerOrigin, Servers } from './provision-servers.ts';
 export * from './checker/index.ts';

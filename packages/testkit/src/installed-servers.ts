@@ -1,18 +1,29 @@
 import { randomBytes } from 'node:crypto';
 import { accessSync, chownSync, constants, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { answersManagement, findFreePorts, isPostgresSuperuser, speaksAmqp } from './probe-servers.ts';
 import type { Account } from './run-command.ts';
 import { runCommand } from './run-command.ts';
 import type { ServerFolder } from './server-folder.ts';
-import { startServer } from './start-server.ts';
+import { startServer, type OwnServer } from './start-server.ts';
 
 /**
  * A running server: where it is and how to end it. `managementUrl` (with credentials) is RabbitMQ's HTTP API; `pid` is
  * there when it is a process of our own.
  */
-export type PostgresServer = { url: string; pid?: number; stop: () => Promise<void> };
-export type RabbitServer = { url: string; pid?: number; managementUrl?: string; stop: () => Promise<void> };
+export type PostgresServer = { url: string; pid?: number; stop: () => Promise<void>; power?: ServerPower };
+export type RabbitServer = {
+  url: string;
+  pid?: number;
+  managementUrl?: string;
+  stop: () => Promise<void>;
+  power?: ServerPower;
+  /** Runs `rabbitmqctl` against this broker; rejects when it says no. */
+  control?: (...args: string[]) => Promise<string>;
+};
+/** For a server of our own process: a crash, and the same server again with its data. Resolves when it answers. */
+export type ServerPower = { crash: () => Promise<void>; restart: () => Promise<void> };
 /** `durable`: a commit is on disk when it is answered, as in production. Tests need no such thing and are faster without. */
 export type PostgresDurability = { durable: boolean };
 /** What a throw-away cluster of tests leaves out. */
@@ -60,17 +71,17 @@ export async function startInstalledPostgres(
     max_wal_size: '2GB',
     ...(durable ? {} : notDurable),
   };
-  const server = startServer(folder, {
-    name: 'postgres',
-    command: join(binaries, 'postgres'),
-    args: ['-D', cluster, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
-    env: serverEnvironment(home),
-    account,
-    stopSignal: 'SIGQUIT',
-  });
+  const launch = () =>
+    startServer(folder, {
+      name: 'postgres',
+      command: join(binaries, 'postgres'),
+      args: ['-D', cluster, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
+      env: serverEnvironment(home),
+      account,
+      stopSignal: 'SIGQUIT',
+    });
   const url = `postgres://steward_test:${password}@127.0.0.1:${port}/postgres`;
-  await readyOrStopped(server, () => isPostgresSuperuser(url), 30_000);
-  return { url, pid: server.pid, stop: server.stop };
+  return { url, ...(await keepRunning(launch, () => isPostgresSuperuser(url), 30_000)) };
 }
 
 /** Starts a throw-away broker with its own node name, ports, folders, cookie and port mapper (epmd). */
@@ -104,36 +115,62 @@ export async function startInstalledRabbit(folder: ServerFolder, program: string
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
   };
   const epmd = startServer(folder, { name: 'epmd', command: 'epmd', args: [], env, account, stopSignal: 'SIGKILL' });
-  const server = startServer(folder, {
-    name: 'rabbitmq',
-    command: program,
-    args: [],
-    env,
-    account,
-    stopSignal: 'SIGKILL',
+  const launch = () =>
+    startServer(folder, { name: 'rabbitmq', command: program, args: [], env, account, stopSignal: 'SIGKILL' });
+  const url = `amqp://steward_test:${password}@127.0.0.1:${port}`;
+  const managementUrl = `http://steward_test:${password}@127.0.0.1:${managementPort}`;
+  const isReady = async () => (await speaksAmqp(url)) && (await answersManagement(managementUrl));
+  const server = await keepRunning(launch, isReady, 90_000).catch(async (error: unknown) => {
+    await epmd.stop();
+    throw error;
   });
   const stop = async () => {
     await server.stop();
     await epmd.stop();
   };
-  const url = `amqp://steward_test:${password}@127.0.0.1:${port}`;
-  const managementUrl = `http://steward_test:${password}@127.0.0.1:${managementPort}`;
-  const isReady = async () => (await speaksAmqp(url)) && (await answersManagement(managementUrl));
-  await readyOrStopped({ ...server, stop }, isReady, 90_000);
-  return { url, pid: server.pid, managementUrl, stop };
+  const control = async (...args: string[]) => {
+    const result = await runCommand(join(dirname(program), 'rabbitmqctl'), args, {
+      timeoutMs: 60_000,
+      env,
+      account,
+      cwd: '/',
+    });
+    if (result.code !== 0) throw new Error(`rabbitmqctl ${args.join(' ')} failed: ${result.stderr}`);
+    return result.stdout;
+  };
+  return { url, managementUrl, control, ...server, stop };
 }
 
-async function readyOrStopped(
-  server: ReturnType<typeof startServer>,
+/** Starts a server and keeps the way to crash it and to start it again in the same place. */
+async function keepRunning(
+  launch: () => OwnServer,
   isReady: () => Promise<boolean>,
   timeoutMs: number,
-): Promise<void> {
-  try {
-    await server.waitUntilReady(isReady, timeoutMs);
-  } catch (error) {
-    await server.stop();
-    throw error;
-  }
+): Promise<{ pid?: number; stop: () => Promise<void>; power: ServerPower }> {
+  let server = launch();
+  const waitOrStop = async () => {
+    try {
+      await server.waitUntilReady(isReady, timeoutMs);
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+  };
+  await waitOrStop();
+  const restart = async () => {
+    // A server that crashed may leave children that hold its memory or port for a moment: the next start then ends at once.
+    for (let attempt = 1; ; attempt += 1) {
+      server = launch();
+      try {
+        await waitOrStop();
+        return;
+      } catch (error) {
+        if (attempt === 10) throw error;
+        await delay(500);
+      }
+    }
+  };
+  return { pid: server.pid, stop: () => server.stop(), power: { crash: () => server.crash(), restart } };
 }
 
 /** Postgres refuses to run as root: then the package's own account is taken. Otherwise servers run as we do. */

@@ -1,7 +1,7 @@
 import { installPackages } from './apt-install.ts';
 import { startContainerPostgres, startContainerRabbit } from './container-servers.ts';
 import { findLocalPostgres, findLocalRabbit } from './found-servers.ts';
-import type { PostgresServer, RabbitServer } from './installed-servers.ts';
+import type { PostgresServer, RabbitServer, ServerPower } from './installed-servers.ts';
 import {
   findPostgresBinaries,
   findRabbitProgram,
@@ -19,6 +19,13 @@ export type Servers = {
   postgres: ServerOrigin;
   rabbitmq: ServerOrigin;
   stop: () => Promise<void>;
+};
+
+/** Servers that may be crashed and started again, because they are processes of our own. */
+export type OwnServers = Servers & {
+  power: { postgres: ServerPower; rabbitmq: ServerPower };
+  /** `rabbitmqctl` of the broker. */
+  rabbitControl: (...args: string[]) => Promise<string>;
 };
 
 /** Where a server came from; `pid` when it is a process of our own. */
@@ -53,6 +60,41 @@ export async function provisionServers(options: { say: Say; durable?: boolean })
     const env: Record<string, string> = { DATABASE_URL: postgres.server.url, AMQP_URL: rabbitmq.server.url };
     if (rabbitmq.server.managementUrl !== undefined) env.RABBITMQ_MANAGEMENT_URL = rabbitmq.server.managementUrl;
     return { env, postgres: postgres.way, rabbitmq: rabbitmq.way, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/**
+ * Durable servers of our own from installed programs (packages by apt where they are missing), for runs that kill them. What
+ * is given in the environment or found on localhost is left alone. Rejects with what to install.
+ */
+export async function provisionOwnServers(options: { say: Say }): Promise<OwnServers> {
+  await removeLeftovers();
+  const folder = createServerFolder();
+  const started: (PostgresServer | RabbitServer)[] = [];
+  const stop = async () => {
+    await Promise.all(started.splice(0).map((server) => server.stop()));
+    folder.remove();
+  };
+  const keep = <S extends PostgresServer | RabbitServer>(server: S): S => (started.push(server), server);
+  const own = <S>(ways: Way<S>[]) => ways.filter(({ name }) => name.startsWith('own server'));
+  try {
+    const [postgres, rabbitmq] = await settleBoth(
+      firstThatWorks('Postgres', own(postgresWays(folder, { ...options, durable: true })), options.say, keep),
+      firstThatWorks('RabbitMQ', own(rabbitWays(folder, options.say)), options.say, keep),
+    );
+    const { power: postgresPower } = postgres.server;
+    const { power: rabbitPower, control, managementUrl = '' } = rabbitmq.server;
+    if (postgresPower === undefined || rabbitPower === undefined || control === undefined)
+      throw new Error('servers that can be killed need Postgres and RabbitMQ as installed programs');
+    return {
+      env: { DATABASE_URL: postgres.server.url, AMQP_URL: rabbitmq.server.url, RABBITMQ_MANAGEMENT_URL: managementUrl },
+      ...{ postgres: postgres.way, rabbitmq: rabbitmq.way, stop },
+      power: { postgres: postgresPower, rabbitmq: rabbitPower },
+      rabbitControl: control,
+    };
   } catch (error) {
     await stop();
     throw error;

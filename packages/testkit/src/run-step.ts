@@ -7,8 +7,18 @@ import { countJestTests } from './count-jest-tests.ts';
 /** What a step of the run showed. `failed` counts tests; a check such as lint is one test. */
 export type StepResult = { passed: number; failed: number; output: string; durationMs: number };
 
-/** One step: a script of the root package.json, and whether it is a jest run with numbers of its own. */
-export type Step = { name: string; script: string; args: string[]; jest: boolean; limitMs: number };
+/**
+ * One step: a script of the root package.json, and whether it is a jest run with numbers of its own. `saysNumbers`: its last
+ * line is `N passed, N failed`.
+ */
+export type Step = {
+  name: string;
+  script: string;
+  args: string[];
+  jest: boolean;
+  saysNumbers?: boolean;
+  limitMs: number;
+};
 
 const minuteMs = 60_000;
 /** jest writes its report last; whatever keeps it alive longer than this afterwards is a leak that a test left. */
@@ -28,12 +38,20 @@ export async function runStep(
   try {
     const { code, output } = await runScript(step, args, { ...o, report });
     const durationMs = performance.now() - startedAt;
+    if (step.saysNumbers === true) return { ...readNumbers(output, code), output, durationMs };
     if (!step.jest) return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, output, durationMs };
     const counts = countJestTests(readReport(report), code);
     return { ...counts, output: [output, ...counts.remarks].join('\n'), durationMs };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** What a program says at its end. One that fails without saying so counts as one failure. */
+export function readNumbers(output: string, code: number | null): { passed: number; failed: number } {
+  const [, passed, failed] = /(?:^|\n)(\d+) passed, (\d+) failed\s*$/.exec(output) ?? [];
+  if (passed === undefined || failed === undefined) return { passed: 0, failed: 1 };
+  return { passed: Number(passed), failed: Math.max(Number(failed), code === 0 ? 0 : 1) };
 }
 
 function runScript(

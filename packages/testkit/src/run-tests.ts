@@ -1,5 +1,5 @@
 // Everything that must hold, with real servers:  node packages/testkit/src/run-tests.ts [STEP ...]
-// Steps: format lint types unit postgres rabbitmq e2e (all of these by default) and stack (only when named).
+// Steps: format lint types unit postgres rabbitmq e2e (all of these by default), chaos and stack (only when named).
 // The last line is `N passed, N failed`; the exit code is 0 only when nothing failed.
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
@@ -26,6 +26,10 @@ const jest = (name: string, limitMinutes: number, ...args: string[]): Step => ({
 const staticSteps = [check('format'), check('types'), check('lint')];
 const unitSteps = [jest('unit', 15)];
 const serverSteps = [jest('postgres', 20), jest('rabbitmq', 10), jest('e2e', 25, '--runInBand')];
+// Starts and kills servers of its own.
+const chaosSteps: Step[] = [
+  { name: 'chaos', script: 'chaos', args: ['--bounded'], jest: false, saysNumbers: true, limitMs: 10 * minuteMs },
+];
 const stackSteps = [jest('stack', 30, '--runInBand')];
 
 const say = (line: string) => console.log(`  ${line}`);
@@ -48,13 +52,13 @@ process.exit(abort.signal.aborted ? 130 : total.failed > 0 ? 1 : 0);
 
 /** Exits with the list of steps when a name is unknown. */
 function chooseSteps(names: string[]): (steps: Step[]) => Step[] {
-  const all = [...staticSteps, ...unitSteps, ...serverSteps, ...stackSteps].map((step) => step.name);
+  const all = [...staticSteps, ...unitSteps, ...serverSteps, ...chaosSteps, ...stackSteps].map((step) => step.name);
   const unknown = names.filter((name) => !all.includes(name));
   if (unknown.length > 0) {
     console.error(`There is no step ${unknown.join(', ')}. Steps: ${all.join(' ')}`);
     process.exit(2);
   }
-  const chosen = names.length > 0 ? names : all.filter((name) => name !== 'stack');
+  const chosen = names.length > 0 ? names : all.filter((name) => name !== 'stack' && name !== 'chaos');
   return (steps) => steps.filter((step) => chosen.includes(step.name));
 }
 
@@ -69,6 +73,7 @@ async function run(choose: (steps: Step[]) => Step[]): Promise<void> {
     const got = await servers;
     if (got instanceof Error) await giveUpOnServers(got, choose(serverSteps));
     else if (got !== undefined) await runOnServers(got, choose(serverSteps), { ...withoutServers, ...got.env });
+    await runLane(choose(chaosSteps), withoutServers);
     await runLane(choose(stackSteps), withoutServers);
   } finally {
     const got = await servers;
@@ -121,7 +126,7 @@ async function runLane(steps: Step[], env: NodeJS.ProcessEnv): Promise<void> {
 }
 
 function report(step: Step, { passed, failed, output, durationMs }: StepResult): void {
-  const counts = step.jest ? `${passed} passed${failed > 0 ? `, ${failed} failed` : ''}` : '';
+  const counts = step.jest || step.saysNumbers ? `${passed} passed${failed > 0 ? `, ${failed} failed` : ''}` : '';
   const seconds = `${(durationMs / 1000).toFixed(1)} s`.padStart(8);
   if (failed > 0) console.log(`\n----- ${step.name} -----\n${output.trimEnd()}\n`);
   say(`${step.name.padEnd(9)} ${failed > 0 ? 'FAILED' : 'ok    '} ${seconds}  ${counts}`.trimEnd());

@@ -12,6 +12,8 @@ export type OwnServer = {
   pid: number | undefined;
   waitUntilReady: (isReady: () => Promise<boolean>, timeoutMs: number) => Promise<void>;
   stop: () => Promise<void>;
+  /** SIGKILL to the whole group: what a crash looks like. Resolves when it is gone. */
+  crash: () => Promise<void>;
 };
 
 /** Starts a server program with its output in a log file of the folder, and notes it in the folder's ledger. */
@@ -54,6 +56,11 @@ export function startServer(
       if (outcome === 'ready') return;
       const what = outcome === 'gone' ? 'ended at once' : `did not answer within ${timeoutMs} ms`;
       throw new Error(`${options.name} ${what}; its last lines:\n${lastLines(readFileSync(logFile, 'utf8'), 15)}`);
+    },
+    crash: async () => {
+      if (gone || pid === undefined) return;
+      signalGroup(pid, 'SIGKILL');
+      await exited;
     },
     stop: async () => {
       if (gone || pid === undefined) return;

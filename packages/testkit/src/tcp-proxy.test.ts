@@ -47,6 +47,27 @@ describe('withTcpProxy', () => {
       await waitUntil(() => second.seen.text === 'again', soon('the second echo'));
     }));
 
+  it('lets the server hear everything and holds its answers back while it is mute', async () => {
+    const heard: string[] = [];
+    const server = createServer((socket) => {
+      socket.setEncoding('utf8').on('error', () => undefined);
+      socket.on('data', (chunk: string) => (heard.push(chunk), socket.write(`did ${chunk}`)));
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    await withTcpProxy(`tcp://127.0.0.1:${(server.address() as AddressInfo).port}`, async (proxy) => {
+      const client = createClient(proxy.port);
+      client.send('one');
+      await waitUntil(() => client.seen.text === 'did one', soon('the first answer'));
+      proxy.set('mute');
+      client.send('two');
+      await waitUntil(() => heard.join(' ') === 'one two', soon('the server to hear'));
+      expect(client.seen.text).toBe('did one');
+      proxy.set('passing');
+      await waitUntil(() => client.seen.text === 'did onedid two', soon('the answer that was held back'));
+    });
+    server.close();
+  });
+
   it('refuses new connections until it passes again', () =>
     withTcpProxy(echoUrl, async (proxy) => {
       proxy.set('refusing');

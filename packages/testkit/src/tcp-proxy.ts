@@ -4,13 +4,15 @@ import { connect, createServer } from 'node:net';
 /**
  * A TCP door in front of a server, whose faults a test switches while clients use it.
  * `passing`: bytes flow. `stalled`: connections stay open and no byte moves in either direction (a black hole; what was
- * sent arrives once passing again, as TCP would repeat it). `refusing`: new connections are reset.
+ * sent arrives once passing again, as TCP would repeat it). `mute`: the server hears everything and its answers are held
+ * back: what it did, the client does not learn. `refusing`: new connections are reset.
  */
+export type ProxyMode = 'passing' | 'stalled' | 'mute' | 'refusing';
 export type TcpProxy = {
   port: number;
   /** The same URL with host and port of the proxy. */
   url: (serverUrl: string) => string;
-  set: (mode: 'passing' | 'stalled' | 'refusing') => void;
+  set: (mode: ProxyMode) => void;
   /** Holds every chunk back by this long, in each direction. */
   setLatencyMs: (latencyMs: number) => void;
   /** Resets every connection at once; new ones are served according to the mode. Returns how many were cut. */
@@ -23,18 +25,18 @@ export type TcpProxy = {
 /** Opens a proxy on a free port of 127.0.0.1 before the server at `serverUrl` (any URL with host and port). */
 export async function createTcpProxy(serverUrl: string): Promise<TcpProxy> {
   const { hostname: host, port } = new URL(serverUrl);
-  let mode: 'passing' | 'stalled' | 'refusing' = 'passing';
+  let mode: ProxyMode = 'passing';
   let latencyMs = 0;
-  let resume: () => void = () => undefined;
-  let passing: Promise<void> = Promise.resolve();
+  // One gate for each direction; a closed one opens when the mode next changes.
+  const gates = { up: openGate(), down: openGate() };
   const pairs = new Set<readonly [Socket, Socket]>();
 
   /** Carries one direction, one chunk at a time: order is kept while latency and mode change. */
-  const carry = async (from: Socket, to: Socket): Promise<void> => {
+  const carry = async (direction: 'up' | 'down', from: Socket, to: Socket): Promise<void> => {
     try {
       for await (const chunk of from) {
         if (latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, latencyMs));
-        await passing;
+        while (gates[direction].isClosed) await gates[direction].opened;
         if (!to.write(chunk as Buffer) && !to.destroyed) await drained(to);
       }
       to.end();
@@ -53,8 +55,8 @@ export async function createTcpProxy(serverUrl: string): Promise<TcpProxy> {
       pairs.delete(pair);
       upstream.destroy();
     });
-    void carry(client, upstream);
-    void carry(upstream, client);
+    void carry('up', client, upstream);
+    void carry('down', upstream, client);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
@@ -70,8 +72,11 @@ export async function createTcpProxy(serverUrl: string): Promise<TcpProxy> {
   };
   const set: TcpProxy['set'] = (next) => {
     mode = next;
-    resume();
-    passing = next === 'stalled' ? new Promise((resolve) => (resume = resolve)) : Promise.resolve();
+    const before = { ...gates };
+    gates.up = next === 'stalled' ? closedGate() : openGate();
+    gates.down = next === 'stalled' || next === 'mute' ? closedGate() : openGate();
+    before.up.open();
+    before.down.open();
   };
   return {
     port: ownPort,
@@ -92,6 +97,15 @@ export async function createTcpProxy(serverUrl: string): Promise<TcpProxy> {
       await closed;
     },
   };
+}
+
+type Gate = { isClosed: boolean; opened: Promise<unknown>; open: () => void };
+
+const openGate = (): Gate => ({ isClosed: false, opened: Promise.resolve(), open: () => undefined });
+
+function closedGate(): Gate {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  return { isClosed: true, opened: promise, open: () => resolve(undefined) };
 }
 
 /** Runs `use` with a proxy and closes it afterwards, whatever happened. */

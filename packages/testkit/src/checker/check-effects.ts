@@ -20,7 +20,12 @@ type Found = { lost: string[]; duplicated: string[]; unexpected: string[]; unapp
  * `/run … <ticket>` by one person, a line that shows the ticket with a code, `/approve <code>` by another person before the
  * change. The ledger has to agree that there was an approval.
  */
-export function checkEffects(simulator: SimulatorFacts, ledger: LedgerFacts, noEffect: ReadonlySet<string>): Found {
+export function checkEffects(
+  simulator: SimulatorFacts,
+  ledger: LedgerFacts,
+  o: { noEffect: ReadonlySet<string>; contested: ReadonlySet<string> },
+): Found {
+  const { noEffect, contested } = o;
   const asked = findAsked(simulator.pushes);
   const yes = findApprovals(simulator, asked);
   const made = Map.groupBy(simulator.effects, (effect) => ticketOf(JSON.stringify(effect.body)) ?? '');
@@ -45,10 +50,24 @@ export function checkEffects(simulator: SimulatorFacts, ledger: LedgerFacts, noE
   }
   for (const ticket of yes.keys()) {
     const call = calls.get(ticket);
-    if (made.has(ticket) || noEffect.has(ticket) || call?.status === 'unknown') continue;
+    if (made.has(ticket) || noEffect.has(ticket) || contested.has(ticket) || call?.status === 'unknown') continue;
     found.lost.push(`${ticket} was approved and never happened (${call?.status ?? 'no call'})`);
   }
+  found.lost.push(...findUnheard(simulator, asked));
   return found;
+}
+
+/** Requests that were acknowledged and of which no robot ever said a word. */
+function findUnheard({ pushes, lines }: SimulatorFacts, asked: ReadonlyMap<string, string>): string[] {
+  const heard = new Set(lines.filter(({ from }) => from.kind === 'robot').map(({ text }) => ticketOf(text)));
+  const acked = new Set(
+    pushes
+      .filter(({ attempts }) => attempts.some(({ outcome }) => outcome === 'acked'))
+      .map((push) => ticketOf(textOf(push))),
+  );
+  return [...asked.keys()]
+    .filter((ticket) => acked.has(ticket) && !heard.has(ticket))
+    .map((ticket) => `${ticket} was asked for and never heard of`);
 }
 
 const describe = ({ verb, service }: EffectRecord) => `${verb} of ${service}`;

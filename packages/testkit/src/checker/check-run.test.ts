@@ -62,6 +62,14 @@ describe('the checker of a run', () => {
     ],
     ['an approved change that never happened', 'lost', ({ simulator }) => simulator.effects.splice(0)],
     [
+      'a change that was asked for and never heard of',
+      'lost',
+      ({ simulator }) => {
+        simulator.lines.splice(3, 1);
+        simulator.effects.splice(0);
+      },
+    ],
+    [
       'a second answer',
       'duplicated',
       ({ simulator }) => simulator.lines.push({ ...at(simulator.lines, 0), n: 7, at: 7_000 }),
@@ -185,6 +193,12 @@ describe('the checker of a run', () => {
     expect(under({ code: null })).toMatchObject({ isGood: false, counts: { unknown: 1, unexpected: 1 } });
     expect(under({}, { kind: 'send' })).toMatchObject({ isGood: false });
     expect(under({}, { since: 9_000, until: 10_000 })).toMatchObject({ isGood: false });
+  });
+
+  it('lets a change that was approved and denied at once happen or not', () => {
+    const without = ({ simulator }: DoctoredFacts) => simulator.effects.splice(0);
+    expect(check(without, { contested: new Set(['w-000001']) }).isGood).toBe(true);
+    expect(check(without).isGood).toBe(false);
   });
 
   it('does not count as lost what is known to be unknown', () => {

@@ -48,7 +48,10 @@ export function checkRun(facts: RunFacts, rules: RunRules = {}): RunReport {
     over_admitted: findOverAdmitted(simulator.calls, rules.limits ?? []),
     leaked_secrets: findLeaks(texts, rules.canaries ?? []),
   };
-  const effects = checkEffects(simulator, ledger, rules.noEffect ?? new Set());
+  const effects = checkEffects(simulator, ledger, {
+    noEffect: rules.noEffect ?? new Set(),
+    contested: rules.contested ?? new Set(),
+  });
   const unknown = explainUnknown(ledger, rules.allowances ?? []);
   found.lost = [...found.lost, ...effects.lost, ...findUnfinished(robotPushes, ledger)];
   found.duplicated = [...found.duplicated, ...effects.duplicated, ...findRepeatedTurns(ledger)];
@@ -173,7 +176,8 @@ function findUnasked({ pushes, calls }: SimulatorFacts, { events }: LedgerFacts)
   ];
 }
 
-const crashPattern = /unhandledRejection|uncaughtException|UnhandledPromiseRejection|heap out of memory/;
+const crashPattern =
+  /service\.crashed|unhandledRejection|uncaughtException|UnhandledPromiseRejection|heap out of memory/;
 
 const findCrashes = (texts: RunFacts['texts']): string[] =>
   texts.flatMap(({ place, text }) => {

@@ -27,7 +27,10 @@ function countExpected(ledger: LedgerFacts): Map<string, number> {
     ...ledger.messages.map(({ id }) => `outbound.recorded ${id}`),
     ...ledger.messages.filter(({ isEnded }) => isEnded).map(({ id }) => `outbound.ended ${id}`),
     ...ledger.toolCalls.map(({ id }) => `call.judged ${id}`),
-    ...ledger.toolCalls.filter(({ isEnded }) => isEnded).map(({ id }) => `call.ended ${id}`),
+    // A call that the policy refuses ends by its verdict: `call.judged` is the entry of its end, too.
+    ...ledger.toolCalls
+      .filter(({ isEnded, status }) => isEnded && status !== 'refused')
+      .map(({ id }) => `call.ended ${id}`),
     ...ledger.toolAttempts.map(({ subjectId }) => `attempt.opened ${subjectId}`),
     ...ledger.toolAttempts.filter(({ isOpen }) => !isOpen).map(({ subjectId }) => `attempt.closed ${subjectId}`),
   ];

@@ -78,6 +78,8 @@ export type RunRules = {
   /** msgIds that must have no answer, and tickets that must have no effect. */
   silent?: ReadonlySet<string>;
   noEffect?: ReadonlySet<string>;
+  /** Tickets that one person approved and another denied at once: the effect may or may not have happened. */
+  contested?: ReadonlySet<string>;
   /** Conversations where answers to plain questions are not counted, because Steward speaks there unasked (approvals). */
   governedRooms?: ReadonlySet<string>;
   /** Lines that Steward says of its own accord. */
