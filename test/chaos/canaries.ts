@@ -80,6 +80,9 @@ async function failOnce(sql: Chaos['stack']['sql']): Promise<void> {
     for each row execute function public.chaos_fail()`);
 }
 
+/** There are as many reply addresses as messages: so many of the newest are looked for. */
+const sessionSample = 200;
+
 /** Every secret of the run: what it was given, what it was lent, and what was planted. */
 export async function listCanaries({ stack }: Chaos): Promise<Canary[]> {
   const files = Object.entries(stack.secrets).map(([kind, text]) => ({
@@ -88,7 +91,7 @@ export async function listCanaries({ stack }: Chaos): Promise<Canary[]> {
   }));
   const passwords = stack.urls.map((url) => ({ kind: 'server password', text: `:${new URL(url).password}@` }));
   const seal = stack.sealKey.privatePem.split('\n')[1] ?? '';
-  const sessions = (await stack.simulator.control.sent({ kind: 'robot' })).map(({ payload }) => ({
+  const sessions = (await stack.simulator.control.sent({ kind: 'robot' })).slice(-sessionSample).map(({ payload }) => ({
     kind: 'session webhook',
     text: new URL(String(payload['sessionWebhook'])).searchParams.get('session') ?? '',
   }));

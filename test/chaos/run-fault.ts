@@ -35,7 +35,8 @@ export type Campaign = {
   spreadMs: number;
   /** Of all runs so far: the checker looks at everything since the servers started. */
   allowances: UnknownAllowance[];
-  tapped: string[];
+  /** What the check before has covered: texts until then, blocks of the audit log up to there. */
+  checked: { until: Date; block: number };
 };
 
 const quietLimitMs = 120_000;
@@ -137,20 +138,25 @@ const limits: readonly RateLimit[] = [
   },
 ];
 
-async function check({ chaos, conversations, allowances, tapped }: Campaign): Promise<RunReport> {
+async function check(campaign: Campaign): Promise<RunReport> {
+  const { chaos, conversations, allowances, checked } = campaign;
   const { stack, broker } = chaos;
-  tapped.push(...(await broker.readTap()));
+  const now = new Date();
+  const tapped = await broker.readTap();
+  const publicKeys = readPublicKeys(stack.sealKey.publicPem);
   const [simulator, ledger, audit, stored, canaries] = await Promise.all([
     readSimulator(stack.simulator.control),
     readLedger(stack.sql),
-    readAudit(stack.sql, { publicKeys: readPublicKeys(stack.sealKey.publicPem) }),
-    readStoredTexts(stack.sql),
+    readAudit(stack.sql, { publicKeys, from: checked.block + 1 }),
+    readStoredTexts(stack.sql, checked.until),
     listCanaries(chaos),
   ]);
   const replicas = [...stack.adapters, ...stack.agentCores, ...stack.outboundSenders, ...stack.sealers];
+  const logs = replicas.map((replica) => ({ place: 'log', text: newLines(replica.output(), checked.until) }));
+  campaign.checked = { until: now, block: audit.newestBlock };
   const texts: CollectedText[] = [
     ...stored,
-    ...replicas.map((replica) => ({ place: 'log', text: replica.output() })),
+    ...logs,
     { place: 'queue', text: tapped.join('\n') },
     {
       place: 'reply',
@@ -168,4 +174,12 @@ async function check({ chaos, conversations, allowances, tapped }: Campaign): Pr
     { simulator, ledger, audit, texts },
     { governedRooms: new Set([...governed, approvalsRoom]), noEffect, contested, limits, allowances, canaries },
   );
+}
+
+/** The lines after the last one that was written before then; what is not a log line (a crash) has no time of its own. */
+function newLines(output: string, since: Date): string {
+  const lines = output.split('\n');
+  const timeOf = (line: string) => Date.parse(/^\{"time":"([^"]+)"/.exec(line)?.[1] ?? '');
+  const last = lines.findLastIndex((line) => timeOf(line) < since.getTime());
+  return lines.slice(last + 1).join('\n');
 }

@@ -1,9 +1,10 @@
 import { echo, lastUserText } from '../../e2e/fake-model.ts';
+import type { Replica } from '../../e2e/service-replicas.ts';
 import { people } from '../../e2e/stack-config.ts';
 import type { Chaos, Fault } from '../fault.ts';
 import { noWitness } from '../fault.ts';
 import { askForChange, conversationId, decide, newTicket } from '../load.ts';
-import { ask, countLines, endLeases, killAll, ownRoom, see, startAll } from './seen.ts';
+import { ask, endLeases, killAll, ownRoom, see, startAll } from './seen.ts';
 
 const governedRoom = (at = 0): string => conversationId(at * 10);
 
@@ -40,57 +41,78 @@ export const killAfterEffect: Fault = {
   },
 };
 
-const hanging = 6;
+const questions = 8;
 
+/**
+ * The first process is stopped with turns in hand and resumed while the second one works on them: both then have an answer,
+ * and only the second may give it.
+ */
 export const zombie: Fault = {
   number: 18,
-  name: 'SIGSTOP of an agent-core beyond its leases, then SIGCONT',
+  name: 'SIGSTOP of an agent-core beyond its leases, SIGCONT while another works on its turns',
   allows: ['tool'],
   inject: async (chaos, onHeal) => {
-    const [first] = chaos.stack.agentCores;
-    if (first === undefined) throw noWitness('there is no agent-core');
-    const release = Promise.withResolvers<undefined>();
+    const [first, second] = chaos.stack.agentCores;
+    if (first === undefined || second === undefined) throw noWitness('there are no two agent-cores');
+    const [zombies, owners] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()];
     onHeal(async () => {
-      first.signal('SIGCONT');
-      release.resolve(undefined);
+      for (const one of [first, second]) one.signal('SIGCONT');
+      zombies.resolve(undefined);
+      owners.resolve(undefined);
       chaos.model.behave(echo);
     });
-    const asked = Array.from({ length: hanging }, (_, at) => ask(chaos, { room: ownRoom(at), text: 'please wait' }));
-    const heard = new Set<string>();
+    const marks = Array.from(
+      { length: questions },
+      (_, at) => ask(chaos, { room: ownRoom(at), text: 'please wait' }).mark,
+    );
+    const held = new Map<string, number>();
+    let isFirstAlone = true;
+    second.signal('SIGSTOP');
     chaos.model.behave(async (request) => {
       const text = lastUserText(request);
-      const mine = asked.find(({ mark }) => text.includes(mark));
-      if (mine !== undefined && !heard.has(mine.mark)) {
-        heard.add(mine.mark);
-        await release.promise;
-      }
+      const mark = marks.find((one) => text.includes(one));
+      if (mark === undefined) return echo(request);
+      const times = held.get(mark) ?? 0;
+      if (isFirstAlone || times > 0) held.set(mark, times + 1);
+      if (isFirstAlone) await zombies.promise;
+      else if (times > 0) await owners.promise;
       return echo(request);
     });
-    await see('the turns to wait for the model', () => heard.size === hanging, 40_000);
-    const before = countLines([first], 'turn.lost');
+    await see('turns of the first process to wait for the model', () => held.size >= 2, 30_000);
+    const before = await countLost(first);
     first.signal('SIGSTOP');
+    isFirstAlone = false;
+    second.signal('SIGCONT');
     await endLeases(chaos);
-    const isTaken = async () => {
-      const [row] = await chaos.stack.sql<{ count: number }>(
-        `select count(*)::int as count from agent_core.turn where status in ('done', 'failed') and attempt > 1
-         and inbound -> 'content' ->> 'text' like any($1)`,
-        [asked.map(({ mark }) => `%${mark}%`)],
-      );
-      return row?.count;
-    };
-    const taken = await see('another process to take the turns over', isTaken, 40_000);
+    const taken = await see(
+      'the second to take such a turn',
+      () => [...held].find(([, times]) => times > 1)?.[0],
+      40_000,
+    );
+    first.signal('SIGCONT');
+    zombies.resolve(undefined);
     return async () => {
-      first.signal('SIGCONT');
-      release.resolve(undefined);
       const lost = await see(
-        'the zombie to lose its turns',
-        () => countLines([first], 'turn.lost') - before || null,
+        'the zombie to lose a turn',
+        async () => (await countLost(first)) - before || null,
         30_000,
       );
-      return `${taken} turns were taken over and ended; the resumed process lost ${lost} and wrote nothing`;
+      const rows = await chaos.stack.sql<{ attempt: number }>(
+        `select attempt from agent_core.turn where status = 'running' and inbound -> 'content' ->> 'text' like $1`,
+        [`%${taken}%`],
+      );
+      owners.resolve(undefined);
+      if ((rows[0]?.attempt ?? 0) < 2) throw noWitness(`${taken} was not in the hands of its new owner`);
+      return `the resumed process lost ${lost} turns while the other one was working on them`;
     };
   },
 };
+
+/** How many turns a process worked on in vain, because another one had taken them over. */
+async function countLost(replica: Replica): Promise<number> {
+  const response = await fetch(`${replica.url}/metrics`, { signal: AbortSignal.timeout(5_000) });
+  return Number(/^steward_turn_lost_total(?:\{[^}]*\})? (\d+)/m.exec(await response.text())?.[1] ?? 0);
+}
 
 export const twoClaims: Fault = {
   number: 19,

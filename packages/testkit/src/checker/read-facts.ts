@@ -48,11 +48,11 @@ export async function readLedger(sql: Sql): Promise<LedgerFacts> {
   return row.facts;
 }
 
-/** Verifies the audit log with public keys alone and counts the entries that the ledger answers for. */
+/** Verifies the audit log (from a block on, if told) with public keys alone and counts the entries that the ledger answers for. */
 export async function readAudit(
   sql: Sql,
-  o: { publicKeys: PublicKeys; unsealedLimitSeconds?: number },
-): Promise<AuditFacts> {
+  o: { publicKeys: PublicKeys; from?: number; unsealedLimitSeconds?: number },
+): Promise<AuditFacts & { newestBlock: number }> {
   const report = await verifyAudit({ query: sql, ...o });
   const faults = report.faults.map(({ code, text }) => `${code}: ${text}`);
   // The first hundred are listed; the others count.
@@ -64,20 +64,25 @@ export async function readAudit(
     [countedKinds],
   );
   const entries = new Map(rows.map(({ kind, subject, count }) => [`${kind} ${subject}`, count]));
-  return { faults: [...faults, ...rest], entries };
+  return { faults: [...faults, ...rest], entries, newestBlock: report.newest?.number ?? (o.from ?? 1) - 1 };
 }
 
-/** What the database keeps for others to read: audit entries and their details, what waits to be published, what is dead. */
-export async function readStoredTexts(sql: Sql): Promise<CollectedText[]> {
-  const read = async (place: string, query: string): Promise<CollectedText> => ({
+/**
+ * What the database keeps for others to read: audit entries (since then) with their details, what waits to be published, and
+ * the reasons in the ledgers.
+ */
+export async function readStoredTexts(sql: Sql, since = new Date(0)): Promise<CollectedText[]> {
+  const read = async (place: string, query: string, values: readonly unknown[] = []): Promise<CollectedText> => ({
     place,
-    text: (await sql<{ text: string }>(query)).map(({ text }) => text).join('\n'),
+    text: (await sql<{ text: string }>(query, values)).map(({ text }) => text).join('\n'),
   });
   const outbox = (schema: string) => `select message::text as text from ${schema}.outbox`;
   return Promise.all([
     read(
       'audit',
-      `select e::text as text from audit.entry e union all select body::text from audit.detail where body is not null`,
+      `select e::text || coalesce(d.body::text, '') as text from audit.entry e left join audit.detail d on d.entry_id = e.id
+       where e.occurred_at >= $1`,
+      [since],
     ),
     read('queue', ['adapter', 'agent_core', 'outbound_sender'].map(outbox).join(' union all ')),
     read(
