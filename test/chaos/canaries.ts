@@ -1,5 +1,6 @@
 import type { Canary } from '@steward/testkit';
 import { randomBytes } from 'node:crypto';
+import { collectSecrets } from '../e2e/check-secrets.ts';
 import { echo, lastUserText } from '../e2e/fake-model.ts';
 import { people, roomOf } from '../e2e/stack-config.ts';
 import type { Chaos } from './fault.ts';
@@ -80,43 +81,16 @@ async function failOnce(sql: Chaos['stack']['sql']): Promise<void> {
     for each row execute function public.chaos_fail()`);
 }
 
-/** There are as many reply addresses as messages: so many of the newest are looked for. */
-const sessionSample = 200;
-
 /** Every secret of the run: what it was given, what it was lent, and what was planted. */
 export async function listCanaries({ stack }: Chaos): Promise<Canary[]> {
-  const files = Object.entries(stack.secrets).map(([kind, text]) => ({
-    kind,
-    text: kind === 'reply.key' ? (text.split(':')[1] ?? text) : text,
-  }));
-  const passwords = stack.urls.map((url) => ({ kind: 'server password', text: `:${new URL(url).password}@` }));
-  const seal = stack.sealKey.privatePem.split('\n')[1] ?? '';
-  const sessions = (await stack.simulator.control.sent({ kind: 'robot' })).slice(-sessionSample).map(({ payload }) => ({
-    kind: 'session webhook',
-    text: new URL(String(payload['sessionWebhook'])).searchParams.get('session') ?? '',
-  }));
-  const tokens = await Promise.all(
-    stack.simulator.control.world().apps.map((app) => readToken(stack.simulator.url, app)),
-  );
   // What a person types into a chat is in the message itself: on the bus and in the room, never in a log or the audit log.
   const typed = ['queue', 'reply'];
   return [
-    ...[...files, ...passwords, { kind: 'seal key', text: seal }, ...sessions],
-    ...tokens.map((text) => ({ kind: 'access token', text })),
+    ...(await collectSecrets(stack)),
+    { kind: 'seal key', text: stack.sealKey.privatePem.split('\n')[1] ?? '' },
     ...Object.entries(planted).map(([kind, text]) => ({
       ...{ kind: `planted ${kind}`, text },
       ...((kind === 'toolArgument' || kind === 'modelOutput') && { lawfulIn: typed }),
     })),
   ];
-}
-
-/** The platform gives the same token again while it is valid: this is the one that the services use. */
-async function readToken(url: string, app: { appKey: string; appSecret: string }): Promise<string> {
-  const response = await fetch(`${url}/v1.0/oauth2/accessToken`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ appKey: app.appKey, appSecret: app.appSecret }),
-    signal: AbortSignal.timeout(10_000),
-  });
-  return String(((await response.json()) as { accessToken: unknown }).accessToken);
 }

@@ -138,6 +138,9 @@ const limits: readonly RateLimit[] = [
   },
 ];
 
+/** What Steward says unasked in any room. */
+const notices: readonly RegExp[] = [/^My link to DingTalk was down/];
+
 async function check(campaign: Campaign): Promise<RunReport> {
   const { chaos, conversations, allowances, checked } = campaign;
   const { stack, broker } = chaos;
@@ -170,9 +173,10 @@ async function check(campaign: Campaign): Promise<RunReport> {
     .filter(isGoverned)
     .map(conversationId);
   const { noEffect, contested } = chaos;
+  const rules = { noEffect, contested, notices, limits, allowances, canaries };
   return checkRun(
     { simulator, ledger, audit, texts },
-    { governedRooms: new Set([...governed, approvalsRoom]), noEffect, contested, limits, allowances, canaries },
+    { governedRooms: new Set([...governed, approvalsRoom]), ...rules },
   );
 }
 

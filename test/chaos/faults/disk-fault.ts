@@ -37,9 +37,11 @@ export const fullDisk: Fault = {
 };
 
 /** A file system of its own for the ledger, a little larger than the ledger is. Needs the right to mount. */
-async function mountSmallDisk({ stack, servers }: Chaos): Promise<{ folder: string; unmount: () => void }> {
+async function mountSmallDisk({ stack }: Chaos): Promise<{ folder: string; unmount: () => void }> {
   const [size] = await stack.sql<{ bytes: string }>(`select pg_table_size('adapter.inbound_event')::text as bytes`);
-  const { uid, gid } = statSync(`/proc/${servers.postgres.pid ?? 0}`);
+  // Who Postgres runs as is who its files belong to.
+  const [data] = await stack.sql<{ data_directory: string }>('show data_directory');
+  const { uid, gid } = statSync(data?.data_directory ?? '');
   const folder = mkdtempSync(path.join(tmpdir(), 'steward-chaos-disk-'));
   const options = `size=${Number(size?.bytes) + spareBytes},mode=0700,uid=${uid},gid=${gid}`;
   try {

@@ -59,8 +59,7 @@ export async function readAudit(
   const rest = Array.from({ length: report.faultCount - faults.length }, () => 'a further fault of the chain');
   const rows = await sql<{ kind: string; subject: string; count: number }>(
     `select kind, subject_id as subject, count(*)::int as count from audit.entry
-     where kind = any($1) and detail ->> 'kind' is distinct from 'card_click'
-       and detail ->> 'kind' is distinct from 'platform_event' group by 1, 2`,
+     where kind = any($1) and (kind <> 'inbound.recorded' or detail ->> 'kind' = 'robot_message') group by 1, 2`,
     [countedKinds],
   );
   const entries = new Map(rows.map(({ kind, subject, count }) => [`${kind} ${subject}`, count]));
