@@ -45,6 +45,36 @@ type Say = (line: string) => void;
 export async function provisionServers(options: { say: Say; durable?: boolean }): Promise<Servers> {
   const leftovers = await removeLeftovers();
   if (leftovers > 0) options.say(`removed what ${leftovers} earlier run(s) left behind`);
+  const { postgres, rabbitmq, stop } = await startBoth(options, (way) => way);
+  const env: Record<string, string> = { DATABASE_URL: postgres.server.url, AMQP_URL: rabbitmq.server.url };
+  if (rabbitmq.server.managementUrl !== undefined) env.RABBITMQ_MANAGEMENT_URL = rabbitmq.server.managementUrl;
+  return { env, postgres: postgres.way, rabbitmq: rabbitmq.way, stop };
+}
+
+/**
+ * Durable servers of our own from installed programs (packages by apt where they are missing), for runs that kill them. What
+ * is given in the environment or found on localhost is left alone. Rejects with what to install.
+ */
+export async function provisionOwnServers(options: { say: Say }): Promise<OwnServers> {
+  await removeLeftovers();
+  const own = <S>(ways: Way<S>[]) => ways.filter(({ name }) => name.startsWith('own server'));
+  const { postgres, rabbitmq, stop } = await startBoth({ ...options, durable: true }, own);
+  const { power: postgresPower, url: databaseUrl } = postgres.server;
+  const { power: rabbitPower, url: amqpUrl, control, managementUrl = '' } = rabbitmq.server;
+  if (postgresPower === undefined || rabbitPower === undefined || control === undefined) {
+    await stop();
+    throw new Error('servers that can be killed must be processes of our own');
+  }
+  return {
+    env: { DATABASE_URL: databaseUrl, AMQP_URL: amqpUrl, RABBITMQ_MANAGEMENT_URL: managementUrl },
+    ...{ postgres: postgres.way, rabbitmq: rabbitmq.way, stop },
+    power: { postgres: postgresPower, rabbitmq: rabbitPower },
+    rabbitControl: control,
+  };
+}
+
+/** Starts each server by the first of the chosen ways that works; whatever was started ends with `stop`. */
+async function startBoth(options: { say: Say; durable?: boolean }, choose: <S>(ways: Way<S>[]) => Way<S>[]) {
   const folder = createServerFolder();
   const started: (PostgresServer | RabbitServer)[] = [];
   const stop = async () => {
@@ -54,47 +84,10 @@ export async function provisionServers(options: { say: Say; durable?: boolean })
   try {
     const keep = <S extends PostgresServer | RabbitServer>(server: S): S => (started.push(server), server);
     const [postgres, rabbitmq] = await settleBoth(
-      firstThatWorks('Postgres', postgresWays(folder, options), options.say, keep),
-      firstThatWorks('RabbitMQ', rabbitWays(folder, options.say), options.say, keep),
+      firstThatWorks('Postgres', choose(postgresWays(folder, options)), options.say, keep),
+      firstThatWorks('RabbitMQ', choose(rabbitWays(folder, options.say)), options.say, keep),
     );
-    const env: Record<string, string> = { DATABASE_URL: postgres.server.url, AMQP_URL: rabbitmq.server.url };
-    if (rabbitmq.server.managementUrl !== undefined) env.RABBITMQ_MANAGEMENT_URL = rabbitmq.server.managementUrl;
-    return { env, postgres: postgres.way, rabbitmq: rabbitmq.way, stop };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-}
-
-/**
- * Durable servers of our own from installed programs (packages by apt where they are missing), for runs that kill them. What
- * is given in the environment or found on localhost is left alone. Rejects with what to install.
- */
-export async function provisionOwnServers(options: { say: Say }): Promise<OwnServers> {
-  await removeLeftovers();
-  const folder = createServerFolder();
-  const started: (PostgresServer | RabbitServer)[] = [];
-  const stop = async () => {
-    await Promise.all(started.splice(0).map((server) => server.stop()));
-    folder.remove();
-  };
-  const keep = <S extends PostgresServer | RabbitServer>(server: S): S => (started.push(server), server);
-  const own = <S>(ways: Way<S>[]) => ways.filter(({ name }) => name.startsWith('own server'));
-  try {
-    const [postgres, rabbitmq] = await settleBoth(
-      firstThatWorks('Postgres', own(postgresWays(folder, { ...options, durable: true })), options.say, keep),
-      firstThatWorks('RabbitMQ', own(rabbitWays(folder, options.say)), options.say, keep),
-    );
-    const { power: postgresPower } = postgres.server;
-    const { power: rabbitPower, control, managementUrl = '' } = rabbitmq.server;
-    if (postgresPower === undefined || rabbitPower === undefined || control === undefined)
-      throw new Error('servers that can be killed need Postgres and RabbitMQ as installed programs');
-    return {
-      env: { DATABASE_URL: postgres.server.url, AMQP_URL: rabbitmq.server.url, RABBITMQ_MANAGEMENT_URL: managementUrl },
-      ...{ postgres: postgres.way, rabbitmq: rabbitmq.way, stop },
-      power: { postgres: postgresPower, rabbitmq: rabbitPower },
-      rabbitControl: control,
-    };
+    return { postgres, rabbitmq, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -6,7 +6,7 @@ import { conversationId, newMark } from '../load.ts';
 import { noWitness, type Chaos } from '../fault.ts';
 
 /** Waits for something to be seen; what was not seen in time was not injected. */
-export async function see<T>(what: string, look: () => Promise<T> | T, timeoutMs = 20_000): Promise<NonNullable<T>> {
+export async function see<T>(what: string, look: () => Promise<T> | T, timeoutMs = 40_000): Promise<NonNullable<T>> {
   const found = await waitUntil(look, { timeoutMs, what }).catch(() => null);
   if (found === null) throw noWitness(what);
   return found;

@@ -37,7 +37,7 @@ export function checkEffects(
       found.unexpected.push(...effects.map((effect) => `${describe(effect)} (${ticket}) should not have happened`));
     }
     found.duplicated.push(...effects.slice(1).map((effect) => `${describe(effect)} (${ticket}) happened again`));
-    const isApproved = (effect: EffectRecord) => (yes.get(ticket) ?? Infinity) <= effect.at;
+    const isApproved = (effect: EffectRecord) => (yes.get(ticket)?.at ?? Infinity) <= effect.at;
     const isKnown = hasApproval(calls.get(ticket));
     found.unapproved.push(
       ...effects
@@ -48,7 +48,8 @@ export function checkEffects(
         ),
     );
   }
-  for (const ticket of yes.keys()) {
+  for (const [ticket, { wasAcked }] of yes) {
+    if (!wasAcked) continue;
     const call = calls.get(ticket);
     if (made.has(ticket) || noEffect.has(ticket) || contested.has(ticket) || call?.status === 'unknown') continue;
     found.lost.push(`${ticket} was approved and never happened (${call?.status ?? 'no call'})`);
@@ -83,20 +84,30 @@ function findAsked(pushes: readonly PushRecord[]): Map<string, string> {
   return asked;
 }
 
-/** When another person first said yes to each ticket, and was heard. */
-function findApprovals({ pushes, lines }: SimulatorFacts, asked: ReadonlyMap<string, string>): Map<string, number> {
+/**
+ * When another person first said yes to each ticket. One whose delivery was never acknowledged may have been recorded all the
+ * same: it can explain a change, and obliges to none.
+ */
+function findApprovals(
+  { pushes, lines }: SimulatorFacts,
+  asked: ReadonlyMap<string, string>,
+): Map<string, { at: number; wasAcked: boolean }> {
   const tickets = new Map<string, string>();
   for (const { from, text } of lines) {
     const [code, ticket] = [codeOf(text), ticketOf(text)];
     if (from.kind === 'robot' && code !== null && ticket !== null) tickets.set(code, ticket);
   }
-  const yes = new Map<string, number>();
+  const yes = new Map<string, { at: number; wasAcked: boolean }>();
   for (const push of pushes) {
     const code = approvePattern.exec(textOf(push))?.[1]?.toUpperCase();
     const ticket = code === undefined ? undefined : tickets.get(code);
-    const wasHeard = push.attempts.some(({ outcome }) => outcome === 'acked');
-    if (ticket === undefined || !wasHeard || asked.get(ticket) === personOf(push)) continue;
-    yes.set(ticket, Math.min(push.at, yes.get(ticket) ?? Infinity));
+    if (ticket === undefined || push.attempts.length === 0 || asked.get(ticket) === personOf(push)) continue;
+    const before = yes.get(ticket);
+    const wasAcked = push.attempts.some(({ outcome }) => outcome === 'acked');
+    yes.set(ticket, {
+      at: Math.min(push.at, before?.at ?? Infinity),
+      wasAcked: wasAcked || before?.wasAcked === true,
+    });
   }
   return yes;
 }

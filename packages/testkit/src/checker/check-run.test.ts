@@ -201,6 +201,18 @@ describe('the checker of a run', () => {
     expect(check(without).isGood).toBe(false);
   });
 
+  it('lets a yes that was never acknowledged explain a change, and oblige to none', () => {
+    const unacked = (facts: DoctoredFacts) => {
+      const yes = at(facts.simulator.pushes, 4);
+      yes.outcome = 'failed';
+      yes.attempts = [{ at: yes.at, ms: 2_500, outcome: 'timeout' }];
+      return facts;
+    };
+    expect(check(unacked)).toMatchObject({ isGood: true, counts: { acknowledged: 4 } });
+    expect(check((facts) => unacked(facts).simulator.effects.splice(0)).isGood).toBe(true);
+    expect(check((facts) => (at(unacked(facts).simulator.pushes, 4).attempts = [])).counts.unapproved).toBe(1);
+  });
+
   it('does not count as lost what is known to be unknown', () => {
     const report = check(
       ({ simulator, ledger }) => {
