@@ -111,7 +111,7 @@ async function settle(chaos: Chaos): Promise<string> {
   return left;
 }
 
-/** Back-offs of minutes would make a campaign take hours: what waits to be tried again is due after a few seconds. */
+/** Back-offs and holds of minutes would make a campaign take hours: what waits is due after a few seconds. */
 async function hurry({ stack }: Chaos, isOver: () => boolean): Promise<void> {
   for (let round = 1; !isOver(); round += 1) {
     await delay(1_000);
@@ -124,6 +124,9 @@ async function hurry({ stack }: Chaos, isOver: () => boolean): Promise<void> {
     await stack.sql(
       `update outbound_sender.outbound_message set next_attempt_at = now()
        where status = 'queued' and next_attempt_at > now() + interval '3 s'`,
+    );
+    await stack.sql(
+      `update outbound_sender.send_budget set held_until = null, held_reason = null where held_until > now() + interval '3 s'`,
     );
     if (round === 20) await endLeases({ stack });
   }
