@@ -1,12 +1,13 @@
 // `make bench`: measures what docs/benchmarks.md promises, on servers of its own, and writes the figures there.
 //   node test/bench/main.ts [--rounds 5] [--round-ms 5000] [--messages 2000] [--starts 5]
-//     [--only ingress|turns|starts|gate|audit] [--no-write] [--cpu-prof folder]
+//     [--only ingress|turns|starts|gate|audit|fairness] [--no-write] [--cpu-prof folder]
 import { parseArgs } from 'node:util';
 import { provisionServers, type Servers } from '@steward/testkit';
 import { createBenchServers, type BenchServers } from './bench-servers.ts';
 import { createBenchWorld, type BenchWorld } from './bench-world.ts';
 import { describeMachine, readServerFacts, watchNoise, type ServerFacts } from './machine.ts';
 import { measureAudit } from './measure-audit.ts';
+import { measureFairness } from './measure-fairness.ts';
 import { measureGate } from './measure-gate.ts';
 import { measureIngress } from './measure-ingress.ts';
 import { measureStarts } from './measure-starts.ts';
@@ -95,5 +96,10 @@ async function measure(
   const audit = isChosen('audit')
     ? await onFresh('audit entries while they are sealed', (servers) => measureAudit({ ...common, ...rounds, servers }))
     : null;
-  return { facts, ingress, turns, starts, gate, audit };
+  const fairness = isChosen('fairness')
+    ? await onFresh('quiet rooms under a flood', (servers) =>
+        measureFairness({ servers, world, say, rounds: rounds.rounds }),
+      )
+    : null;
+  return { facts, ingress, turns, starts, gate, audit, fairness };
 }

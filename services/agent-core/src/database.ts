@@ -15,6 +15,7 @@ export type ConversationTable = {
   gap_asked_at: NullableTimestamp;
   last_claimed_at: Timestamp;
   refused_sequence: number | null;
+  full_told_at: NullableTimestamp;
 };
 
 export type TurnTable = {

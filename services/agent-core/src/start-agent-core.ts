@@ -11,6 +11,7 @@ import {
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
 import { assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
+import type { Admission } from './admit-turn.ts';
 import { createClickWorker } from './approvals/work-clicks.ts';
 import { createApprovalWatch } from './approvals/watch-approvals.ts';
 import { createOperatorWorker } from './approvals/work-operator-requests.ts';
@@ -96,8 +97,15 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
     gapWatch.start();
     lifecycle.add('gap watch', () => gapWatch.stop());
 
+    const notRun = metrics.counter('steward_turn_not_run_total', 'Turns that were recorded and not run', ['outcome']);
+    const admission: Admission = {
+      fairness: config.fairness,
+      directory: gate.directory,
+      language: config.language,
+      onNotRun: (outcome) => notRun.inc({ outcome }),
+    };
     await bus.consume('agent-core.inbound.v1', async (message) => {
-      if (message.type === 'inbound.received.v1') worker.wake(await recordInbound({ db, now }, message));
+      if (message.type === 'inbound.received.v1') worker.wake(await recordInbound({ db, now, admission }, message));
       if (message.type === 'card.clicked.v1' && (await recordCardClick({ db, now }, message))) clicks.wake();
       if (message.type === 'link.interrupted.v1') await tellInterruption({ ...gate, now }, message);
       if (message.type === 'person.changed.v1') {

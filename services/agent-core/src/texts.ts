@@ -61,6 +61,12 @@ export const texts = {
     en: (reference: string) =>
       `Something went wrong with this request; it is recorded. Please try again, and if it fails again give ${reference} to an administrator.`,
   },
+  roomIsFull: {
+    zh: (waiting: number) =>
+      `这里还有 ${waiting} 条请求在排队，我先处理它们；之后发来的暂不处理，请稍后再发。命令（/help、/stop）不受影响。`,
+    en: (waiting: number) =>
+      `I have ${waiting} of your requests waiting and work on those first. What comes on top of them is not run; please send it again later. Commands (/help, /stop) still work.`,
+  },
   unknownRoom: {
     zh: (room: string) =>
       `这个群还没有登记，所以我不在这里回答。请管理员把群编号 ${room} 加入 config/steward.yaml 的 rooms。`,
