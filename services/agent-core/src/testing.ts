@@ -105,6 +105,7 @@ export function buildTurn(o: InboundOptions & { attempt?: number } = {}): Claime
     ageSeconds: 0,
     environment: body.environment,
     inbound: body,
+    isTakenOver: false,
   };
 }
 
