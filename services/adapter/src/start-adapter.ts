@@ -18,7 +18,7 @@ import { createRejectionCounter } from './count-rejections.ts';
 import type { AdapterTables } from './database.ts';
 import { addHttpDoors } from './http-doors.ts';
 import type { ReceiveContext } from './receive-robot-message.ts';
-import { createInboundRecorder } from './record-inbound.ts';
+import { createInboundRecorder, maxPending } from './record-inbound.ts';
 import { loadRobots } from './robots.ts';
 import { consumeReceipts } from './settle-inbound.ts';
 import { openStreamDoors } from './stream-doors.ts';
@@ -39,6 +39,9 @@ export type AdapterOptions = {
   log: Logger;
   flags: ServeFlags;
 };
+
+/** The platform sends a message in milliseconds and gives up after some seconds; a body that takes longer is not its own. */
+const bodyWithinMs = 5_000;
 
 /** Starts the adapter: doors → ledger → outbox → bus. Resolves when it is serving. */
 export async function startAdapter(o: AdapterOptions): Promise<{ url: string; stop(): Promise<void> }> {
@@ -108,10 +111,11 @@ export async function startAdapter(o: AdapterOptions): Promise<{ url: string; st
       rejections,
       signatures: createSignatureWatch({ metrics, log, audit: auditReuse, now: receive.now }),
       requestsPerMinute: o.requestsPerMinute,
-      isOverloaded: () => loopDelay.isOverloaded(),
+      // Known before a body is read, the same answer costs nothing.
+      isOverloaded: () => loopDelay.isOverloaded() || recorder.pending() >= maxPending,
     });
     addErrorRoutes(app, log);
-    const server = await listen(app, o.flags);
+    const server = await listen(app, o.flags, { requestMs: bodyWithinMs });
     lifecycle.add('http', () => server.close());
     return { url: server.url, stop: () => lifecycle.stop() };
   } catch (error) {
