@@ -1,6 +1,6 @@
 // `make bench`: measures what docs/benchmarks.md promises, on servers of its own, and writes the figures there.
 //   node test/bench/main.ts [--rounds 5] [--round-ms 5000] [--messages 2000] [--starts 5]
-//     [--only ingress|turns|starts|gate|audit|fairness] [--no-write] [--cpu-prof folder]
+//     [--only ingress|turns|starts|gate|audit|fairness|ledger] [--no-write] [--cpu-prof folder]
 import { parseArgs } from 'node:util';
 import { provisionServers, type Servers } from '@steward/testkit';
 import { createBenchServers, type BenchServers } from './bench-servers.ts';
@@ -10,6 +10,7 @@ import { measureAudit } from './measure-audit.ts';
 import { measureFairness } from './measure-fairness.ts';
 import { measureGate } from './measure-gate.ts';
 import { measureIngress } from './measure-ingress.ts';
+import { measureLedger } from './measure-ledger.ts';
 import { measureStarts } from './measure-starts.ts';
 import { measureTurns } from './measure-turns.ts';
 import { renderReport, writeReport, type Figures } from './report.ts';
@@ -21,6 +22,8 @@ const { values } = parseArgs({
     messages: { type: 'string', default: '2000' },
     starts: { type: 'string', default: '5' },
     only: { type: 'string' },
+    /** Of the ledger that is measured with `--only ledger`. */
+    rows: { type: 'string', default: '10000000' },
     'cpu-prof': { type: 'string' },
     'no-write': { type: 'boolean', default: false },
   },
@@ -101,5 +104,14 @@ async function measure(
         measureFairness({ servers, world, say, rounds: rounds.rounds }),
       )
     : null;
-  return { facts, ingress, turns, starts, gate, audit, fairness };
+  // Minutes of writing rows: only when it is asked for.
+  const ledger =
+    values.only === 'ledger'
+      ? await onFresh('an almost empty ledger', (empty) =>
+          onFresh('and one with many rows', (full) =>
+            measureLedger({ empty, full, rows: Number(values.rows), ...rounds, say }),
+          ),
+        )
+      : null;
+  return { facts, ingress, turns, starts, gate, audit, fairness, ledger };
 }

@@ -7,6 +7,7 @@ import type { AuditFigures } from './measure-audit.ts';
 import type { FairnessFigures } from './measure-fairness.ts';
 import type { GateFigures } from './measure-gate.ts';
 import { variants, type IngressFigures } from './measure-ingress.ts';
+import type { LedgerFigures } from './measure-ledger.ts';
 import type { StartFigures } from './measure-starts.ts';
 import { services, type TurnFigures } from './measure-turns.ts';
 import { spread } from './statistics.ts';
@@ -37,11 +38,12 @@ export type Figures = {
   gate: GateFigures | null;
   audit: AuditFigures | null;
   fairness: FairnessFigures | null;
+  ledger: LedgerFigures | null;
 };
 
 /** The figures of one run as Markdown. Pure. */
 export function renderReport(o: Figures): string {
-  const { ingress, turns, starts, gate, audit, fairness } = o;
+  const { ingress, turns, starts, gate, audit, fairness, ledger } = o;
   const parts = [
     ingress && renderIngress(ingress),
     turns && renderTurns(turns),
@@ -49,6 +51,7 @@ export function renderReport(o: Figures): string {
     gate && renderGate(gate),
     audit && renderAudit(audit),
     fairness && renderFairness(fairness),
+    ledger && renderLedger(ledger),
   ];
   return [renderMachine(o), ...parts.filter((part) => part !== null)].join('\n\n');
 }
@@ -216,6 +219,39 @@ function renderFairness(f: FairnessFigures): string {
     table(
       ['', 'measured', 'goal', ''],
       [['p95 under flood / calm', f.ratio.toFixed(2), `≤ ${goals.floodRatio}`, verdict(f.ratio <= goals.floodRatio)]],
+    ),
+  ].join('\n\n');
+}
+
+function renderLedger(l: LedgerFigures): string {
+  const rows = l.rounds.map(({ empty, full, retiring, retired }, at) => [
+    at + 1,
+    ...[empty, full, retiring].map(({ p50Ms, p99Ms }) => `${p50Ms.toFixed(1)} / ${p99Ms.toFixed(1)}`),
+    Math.round(empty.perSecond),
+    Math.round(full.perSecond),
+    retired,
+  ]);
+  return [
+    '### The ledger with many rows',
+    `The recorder alone, ${l.lanes} messages in hand, one in five a redelivery: on an almost empty ledger, on one with ${l.rows} rows, and on the same while rows older than 30 days are deleted. ${l.refused} redeliveries of rows of the full ledger were refused, ${l.accepted} were not.`,
+    table(
+      [
+        'round',
+        'p50 / p99 ms almost empty',
+        'full',
+        'full, deleting',
+        'messages/s almost empty',
+        'full',
+        'rows deleted',
+      ],
+      rows,
+    ),
+    table(
+      ['ratio (median of the rounds)', 'measured'],
+      [
+        ['p99 full / almost empty', l.p99Ratio.toFixed(2)],
+        ['p99 full while deleting / almost empty', l.retiringP99Ratio.toFixed(2)],
+      ],
     ),
   ].join('\n\n');
 }

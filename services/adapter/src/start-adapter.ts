@@ -12,13 +12,15 @@ import {
   type StewardConfig,
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
-import { appendAudit, assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
+import { assertMigrated, auditStart, createRelay, createRetention, type Database } from '@steward/postgres';
 import { createClickNote } from './click-note.ts';
 import { createRejectionCounter } from './count-rejections.ts';
 import type { AdapterTables } from './database.ts';
 import { addHttpDoors } from './http-doors.ts';
 import type { ReceiveContext } from './receive-robot-message.ts';
+import { noteReuse } from './note-reuse.ts';
 import { createInboundRecorder, maxPending } from './record-inbound.ts';
+import { retireEvents, retireFindings } from './retire-events.ts';
 import { loadRobots } from './robots.ts';
 import { consumeReceipts } from './settle-inbound.ts';
 import { openStreamDoors } from './stream-doors.ts';
@@ -97,19 +99,26 @@ export async function startAdapter(o: AdapterOptions): Promise<{ url: string; st
     linkWatch.start();
     lifecycle.add('stream links', () => linkWatch.stop());
 
+    const retentions = [
+      createRetention({ table: 'inbound_event', retire: (rows) => retireEvents(db, rows), log, metrics }),
+      createRetention({ table: 'security_finding', retire: (rows) => retireFindings(db, rows), log, metrics }),
+    ];
+    for (const retention of retentions) retention.start();
+    lifecycle.add('retention', async () => {
+      await Promise.all(retentions.map((retention) => retention.stop()));
+    });
+
     const readiness = async () => ({
       database: await o.database.check(),
       bus: { ok: bus.isReady() },
       ...streams.checks(),
     });
-    const auditReuse = (detail: Record<string, unknown>) =>
-      appendAudit(db, 'adapter', [{ kind: 'signature.reused', outcome: 'noted', detail }]);
     const app = createHttpApp({ log, metrics, readiness });
     addHttpDoors(app, {
       ...receive,
       robots,
       rejections,
-      signatures: createSignatureWatch({ metrics, log, audit: auditReuse, now: receive.now }),
+      signatures: createSignatureWatch({ metrics, log, audit: (use) => noteReuse(db, use), now: receive.now }),
       requestsPerMinute: o.requestsPerMinute,
       // Known before a body is read, the same answer costs nothing.
       isOverloaded: () => loopDelay.isOverloaded() || recorder.pending() >= maxPending,

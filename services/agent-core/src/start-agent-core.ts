@@ -10,7 +10,14 @@ import {
   type StewardConfig,
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
-import { assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
+import {
+  assertMigrated,
+  auditStart,
+  createRelay,
+  createRetention,
+  retireInbox,
+  type Database,
+} from '@steward/postgres';
 import type { Admission } from './admit-turn.ts';
 import { createClickWorker } from './approvals/work-clicks.ts';
 import { createApprovalWatch } from './approvals/watch-approvals.ts';
@@ -64,6 +71,14 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
     const relay = createRelay({ db, bus, log, metrics });
     relay.start();
     lifecycle.add('relay', () => relay.stop());
+    const retention = createRetention({
+      table: 'inbox',
+      retire: (rows) => retireInbox(db, 'agent_core', rows),
+      log,
+      metrics,
+    });
+    retention.start();
+    lifecycle.add('retention', () => retention.stop());
 
     const gate = await openGate({ ...o, db, metrics, now, onTold: () => relay.wake() });
     const { skills, problems } = loadUsableSkills(o, gate);

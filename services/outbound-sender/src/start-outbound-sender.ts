@@ -13,7 +13,14 @@ import {
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
 import { createApiClient } from '@steward/dingtalk';
-import { assertMigrated, auditStart, createRelay, type Database } from '@steward/postgres';
+import {
+  assertMigrated,
+  auditStart,
+  createRelay,
+  createRetention,
+  retireInbox,
+  type Database,
+} from '@steward/postgres';
 import { answerNextLookup, createLookUp } from './answer-person-lookup.ts';
 import { closeAbandoned } from './close-attempt.ts';
 import type { SenderTables } from './database.ts';
@@ -65,6 +72,14 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
     const relay = createRelay({ db, bus, log, metrics });
     relay.start();
     lifecycle.add('relay', () => relay.stop());
+    const retention = createRetention({
+      table: 'inbox',
+      retire: (rows) => retireInbox(db, 'outbound_sender', rows),
+      log,
+      metrics,
+    });
+    retention.start();
+    lifecycle.add('retention', () => retention.stop());
 
     const robots = loadSenderRobots(config, o.secretsDir);
     const api = createApiClient(config.dingtalk);
