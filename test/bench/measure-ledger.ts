@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createPostgres } from '@steward/postgres';
+import { createPostgres, retentionPace } from '@steward/postgres';
 import type { AdapterTables } from '../../services/adapter/src/database.ts';
 import { createInboundRecorder, type InboundRecorder } from '../../services/adapter/src/record-inbound.ts';
 import { retireEvents } from '../../services/adapter/src/retire-events.ts';
@@ -157,7 +157,7 @@ async function measure(recorder: InboundRecorder, roundMs: number, o: Choice): P
   };
 }
 
-/** As the retention loop does it: batches of 1,000 with a pause in between. */
+/** At the pace of the retention loop. */
 async function whileRetiring(
   db: ReturnType<typeof connect>['db'],
   measureFull: () => Promise<Latency>,
@@ -165,8 +165,8 @@ async function whileRetiring(
   const state = { isOver: false, retired: 0 };
   const retire = async () => {
     while (!state.isOver) {
-      state.retired += await retireEvents(db, 1_000);
-      await pause(100);
+      state.retired += await retireEvents(db, retentionPace.rows);
+      await pause(retentionPace.pauseMs);
     }
   };
   const work = retire();

@@ -34,7 +34,7 @@ grant select, insert, update on adapter.security_finding to steward_adapter;
 
 /*
  * As in 0002_adapter.sql, and a body that differs from the one in the ledger is quarantined: at most 20 for one id, the rest is
- * counted with the event.
+ * counted with the event. An event that is ignored for a reason is audited as such.
  */
 create or replace function adapter.record_inbound(batch jsonb)
 returns table (given_id uuid, inbound_event_id uuid, duplicate boolean, altered integer)
@@ -71,7 +71,7 @@ begin
     from jsonb_to_recordset(batch) as r (
       id uuid, position integer, kind text, source text, source_id text, conversation_id text, correlation_id uuid,
       door text, transport_id text, body_hash_hex text, repeat_hashes jsonb, message jsonb, audit_id uuid, environment text,
-      staff_id text, corp_id text)
+      staff_id text, corp_id text, ignored text)
     left join inbound_event e on e.kind = r.kind and e.source = r.source and e.source_id = r.source_id
   ), fresh as (
     select i.*, case when i.conversation_id is not null then
@@ -101,7 +101,8 @@ begin
     insert into audit.entry
       (id, service, kind, outcome, correlation_id, environment, robot_code, conversation_id, actor_staff_id,
        actor_corp_id, subject_id, detail)
-    select audit_id, 'adapter', 'inbound.recorded', 'accepted', correlation_id, environment, source, conversation_id,
+    select audit_id, 'adapter', case when ignored is null then 'inbound.recorded' else 'inbound.ignored' end,
+      coalesce(ignored, 'accepted'), correlation_id, environment, source, conversation_id,
       staff_id, corp_id, id::text,
       jsonb_build_object('kind', kind, 'sourceId', source_id, 'sequence', sequence, 'door', door)
     from fresh

@@ -2,7 +2,7 @@ export { createPostgres, type Database, type Db, type DbOrTrx, type Trx } from '
 export { createEmbedded, serviceRoles, type Embedded, type ServiceRole } from './embedded.ts';
 export { assertMigrated, migrate } from './migrate.ts';
 export { closeTold, postponeTold, recordOnce, tell, tellStep, type Told } from './outbox.ts';
-export { createRetention, retireInbox } from './retention.ts';
+export { createRetention, retentionPace, retireInbox } from './retention.ts';
 export { createRelay, type Publisher } from './relay.ts';
 export { appendAudit, auditStart, auditSteps, type AuditEntry } from './audit.ts';
 export type { InboxTables, Json, NullableTimestamp, OutboxTables, Timestamp } from './tables.ts';

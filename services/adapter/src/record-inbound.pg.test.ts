@@ -85,6 +85,20 @@ describe('recording a batch', () => {
     expect(recorder.pending()).toBe(0);
   });
 
+  it('keeps what is ignored for a reason, audits it as such, and gives it no number', async () => {
+    const source = newSource();
+    const recorder = createRecorder();
+    const echo = { source, sourceId: 'm1', conversationId: null, message: null, ignored: 'own_echo' } as const;
+    await Promise.all([recorder.record(buildInbound(echo)), recorder.record(buildInbound({ source }))]);
+    expect(await recorder.record(buildInbound(echo))).toMatchObject({ duplicate: true });
+    const audited = await database.rows(
+      `select kind || ' ' || outcome as what from audit.entry where robot_code = '${source}' order by 1`,
+    );
+    expect(audited).toEqual([{ what: 'inbound.ignored own_echo' }, { what: 'inbound.recorded accepted' }]);
+    expect(await outboxOf(source)).toHaveLength(1);
+    expect((await ledgerOf(source)).map(({ sequence }) => sequence)).toEqual([1, null]);
+  });
+
   it('has one effect for repeats inside the batch, and counts them', async () => {
     const source = newSource();
     const recorder = createRecorder();

@@ -19,6 +19,8 @@ export type NewInbound = {
   staffId: string | null;
   corpId: string | null;
   message: BusMessage | null;
+  /** Why it is recorded and nothing more: an outcome of the audit log. Such an event has no message. */
+  ignored?: 'own_echo';
 };
 
 export type Recorded = { inboundEventId: string; duplicate: boolean };
@@ -232,6 +234,7 @@ function toRow(inbound: NewInbound, position: number, repeats: readonly Pending[
     environment: inbound.environment,
     staff_id: inbound.staffId,
     corp_id: inbound.corpId,
+    ignored: inbound.ignored ?? null,
   };
 }
 

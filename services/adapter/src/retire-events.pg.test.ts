@@ -60,7 +60,7 @@ describe('the retention of the ledger', () => {
     await addEvents(source, { count: 2, days: 400, settled: false });
     // Delivered again lately: it counts from then on.
     await addEvents(source, { count: 1, days: 5, bornDays: 90 });
-    expect(await retireAll()).toBe(3);
+    expect(await retireAll()).toBe(6);
     expect((await idsOf(source)).map(({ source_id: id }) => id)).toEqual([
       'msg-29-1',
       'msg-29-2',

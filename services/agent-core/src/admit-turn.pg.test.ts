@@ -134,3 +134,76 @@ describe('a conversation that is full', () => {
     expect(await audited()).toHaveLength(40 - limit);
   });
 });
+
+describe('robots that talk to each other', () => {
+  const robot = { staffId: null, corpId: null, nick: 'another robot' };
+  /** Over the limit of a full room: these tests are not about it. */
+  const roomy = { ...admission, fairness: { maxWaitingPerConversation: 100, noticeEverySeconds: 60 } };
+  let sequence = 0;
+  beforeEach(() => {
+    sequence = 0;
+  });
+  const say = async (o: InboundOptions = {}) => {
+    sequence += 1;
+    await recordInbound(
+      { db: database.db, now, admission: roomy },
+      buildReceived({ requester: robot, ...o, sequence }),
+    );
+    return (await turns()).at(-1);
+  };
+  const sayTimes = async (count: number, o: InboundOptions = {}) => {
+    for (let n = 0; n < count; n += 1) await say(o);
+  };
+  const loops = () => notRun.filter((outcome) => outcome === 'not_run.loop').length;
+
+  it('are stopped after six turns in a row, told so once, and audited each time', async () => {
+    await sayTimes(9);
+    expect((await turns()).map(({ status }) => status)).toEqual([...Array(6).fill('queued'), 'done', 'done', 'done']);
+    expect(loops()).toBe(3);
+    expect((await audited()).map(({ outcome }) => outcome)).toEqual(Array(3).fill('not_run.loop'));
+    const said = await notices();
+    expect(said).toHaveLength(1);
+    expect(said[0]?.content).toMatchObject({ text: expect.stringContaining('robots answer each other') });
+  });
+
+  it('are stopped whatever they say, commands too', async () => {
+    await sayTimes(3, { text: '/help' });
+    await sayTimes(3, { content: { kind: 'unsupported', msgtype: 'card' } });
+    expect(await say({ text: '/ping' })).toMatchObject({ status: 'done', outcome: 'not_run.loop' });
+  });
+
+  it('are answered again after a person of the organisation wrote, and told again when they go on', async () => {
+    await sayTimes(8);
+    expect(await say({ requester: { staffId: 'staff-1', corpId: 'corp-1', nick: 'Li' } })).toMatchObject({
+      status: 'queued',
+    });
+    await sayTimes(6);
+    expect(loops()).toBe(2);
+    await say();
+    expect(loops()).toBe(3);
+    expect(await notices()).toHaveLength(2);
+  });
+
+  it('are answered again after five minutes of silence, and not before', async () => {
+    const passMinutes = (minutes: number) =>
+      database.rows(`update agent_core.turn set created_at = created_at - interval '${minutes} minutes'`);
+    await sayTimes(6);
+    await passMinutes(4);
+    expect(await say()).toMatchObject({ outcome: 'not_run.loop' });
+    await passMinutes(2);
+    expect(await say()).toMatchObject({ status: 'queued' });
+  });
+
+  it('are nobody who is vouched for, nobody in a single chat, and not the platform', async () => {
+    await sayTimes(8, { requester: { staffId: 'staff-1', corpId: 'corp-1', nick: 'Li' } });
+    await sayTimes(8, { kind: 'single' });
+    await sayTimes(8, { content: { kind: 'quota_notice', text: 'quota' } });
+    expect(loops()).toBe(0);
+  });
+
+  it('hear nothing where Steward does not talk', async () => {
+    await sayTimes(8, { room: 'not configured' });
+    expect(loops()).toBe(2);
+    expect(await notices()).toEqual([]);
+  });
+});

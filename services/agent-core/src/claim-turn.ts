@@ -21,6 +21,17 @@ export type ClaimedTurn = {
   inbound: InboundReceived['body'];
   /** The lease of another process, or of an earlier life of this one, had run out. */
   isTakenOver: boolean;
+  /** How its conversation fared lately. */
+  room: RoomHealth;
+};
+
+/** Failures of a conversation as they were when the turn was claimed (`cool-down.ts`). */
+export type RoomHealth = {
+  failures: number;
+  errorCode: string | null;
+  /** How long ago the room heard of that error. */
+  errorAgeSeconds: number | null;
+  errorsUntold: number;
 };
 
 /** A process that is not heard of for so long has lost its turns; it says that it is there every second (`hold-leases.ts`). */
@@ -30,7 +41,8 @@ export const leaseSeconds = 4;
  * Claims the next turn of the given lanes: the oldest open one of a lane of a conversation in which none runs, of the
  * conversation that was served longest ago, so that a noisy room waits for the quiet ones. A turn whose lease ran out is
  * claimed again with a higher attempt, before anything else of its lane: it holds the lane's place, even where a number
- * that was skipped has come late and is older; the audit log says so. Returns null when nothing is due.
+ * that was skipped has come late and is older; the audit log says so. A conversation that cools down after errors waits, its
+ * commands apart. Returns null when nothing is due.
  */
 export async function claimTurn(db: Db<AgentTables>, lanes: readonly Lane[]): Promise<ClaimedTurn | null> {
   const { rows } = await sql<{
@@ -45,6 +57,10 @@ export async function claimTurn(db: Db<AgentTables>, lanes: readonly Lane[]): Pr
     age_seconds: number;
     inbound: InboundReceived['body'];
     is_taken_over: boolean;
+    failures: number;
+    error_code: string | null;
+    error_age_seconds: number | null;
+    errors_untold: number;
   }>`
     ${nextTurn(lanes)}, taken as (
       insert into audit.entry
@@ -62,6 +78,7 @@ export async function claimTurn(db: Db<AgentTables>, lanes: readonly Lane[]): Pr
     from next where t.id = next.id
     returning t.id, t.robot_code, t.conversation_id, t.sequence, t.lane, t.attempt, t.resumed_at_attempt,
       t.correlation_id, t.inbound, next.is_taken_over,
+      next.failures, next.error_code, next.error_age_seconds, next.errors_untold,
       extract(epoch from now() - t.created_at)::float8 as age_seconds`
     .execute(db)
     .catch((error: unknown) => {
@@ -85,6 +102,12 @@ export async function claimTurn(db: Db<AgentTables>, lanes: readonly Lane[]): Pr
         environment: row.inbound.environment,
         inbound: row.inbound,
         isTakenOver: row.is_taken_over,
+        room: {
+          failures: row.failures,
+          errorCode: row.error_code,
+          errorAgeSeconds: row.error_age_seconds,
+          errorsUntold: row.errors_untold,
+        },
       };
 }
 
@@ -106,7 +129,8 @@ export function nextTurn(lanes: readonly Lane[]): RawBuilder<unknown> {
           and (t.robot_code, t.conversation_id, t.lane) > (h.robot_code, h.conversation_id, h.lane)
         order by t.robot_code, t.conversation_id, t.lane, t.sequence limit 1) following
     ), next as (
-      select t.id, t.robot_code, t.conversation_id, t.status = 'running' as is_taken_over
+      select t.id, t.robot_code, t.conversation_id, t.status = 'running' as is_taken_over, c.failures, c.error_code,
+        extract(epoch from now() - c.error_told_at)::float8 as error_age_seconds, c.errors_untold
       from head h
       join agent_core.conversation c using (robot_code, conversation_id)
       join agent_core.turn t on t.id = coalesce(
@@ -116,6 +140,7 @@ export function nextTurn(lanes: readonly Lane[]): RawBuilder<unknown> {
         h.id)
       where h.lane = any(${lanes})
         and t.sequence <= c.recorded_through
+        and (t.lane = 'control' or c.cool_until is null or c.cool_until <= now())
         and ((t.status = 'running' and t.lease_until < now()) or (t.status = 'queued' and t.next_attempt_at <= now()))
       order by t.lane <> 'control', c.last_claimed_at, t.sequence
       limit 1

@@ -16,6 +16,11 @@ export type ConversationTable = {
   last_claimed_at: Timestamp;
   refused_sequence: number | null;
   full_told_at: NullableTimestamp;
+  failures: Generated<number>;
+  cool_until: NullableTimestamp;
+  error_code: string | null;
+  error_told_at: NullableTimestamp;
+  errors_untold: Generated<number>;
 };
 
 export type TurnTable = {

@@ -106,6 +106,7 @@ export function buildTurn(o: InboundOptions & { attempt?: number } = {}): Claime
     environment: body.environment,
     inbound: body,
     isTakenOver: false,
+    room: { failures: 0, errorCode: null, errorAgeSeconds: null, errorsUntold: 0 },
   };
 }
 
