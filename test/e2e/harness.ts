@@ -29,6 +29,8 @@ export type StackOptions = {
   model?: ModelSettings;
   /** With tools, approvers and a sealed audit log. */
   governed?: Governed;
+  /** The second room is where operators are told. */
+  operations?: boolean;
   /** Leads a service's way to a server through a proxy of the test. */
   route?: (service: ServiceName, server: 'postgres' | 'rabbit', url: string) => string;
 };
@@ -42,6 +44,8 @@ export type Stack = {
   vhost: TestVhost;
   secrets: StackSecrets;
   config: ConfigFolder;
+  /** Where `steward` connects. */
+  operatorUrl: string;
   adapters: Replica[];
   agentCores: Replica[];
   outboundSenders: Replica[];
@@ -92,6 +96,7 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
     extraRooms,
     model: o.model,
     governed,
+    operations: o.operations,
   });
   const route = o.route ?? ((_service, _server, url) => url);
 
@@ -137,6 +142,7 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
       vhost,
       secrets,
       config,
+      operatorUrl: database.url('steward_operator'),
       checkSecretsKept,
       adapters,
       agentCores,

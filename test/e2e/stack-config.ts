@@ -55,6 +55,7 @@ export function buildWorld(o: {
   adapterUrl: string;
   extraRooms: number;
   governed?: Governed | undefined;
+  operations?: boolean | undefined;
 }): SimulatorWorld {
   const secret = (name: string) => o.secrets[name] ?? '';
   const everybody = Object.values(people);
@@ -111,6 +112,7 @@ export function writeConfigFolder(o: {
   extraRooms: number;
   model?: ModelSettings | undefined;
   governed?: Governed | undefined;
+  operations?: boolean | undefined;
 }): ConfigFolder {
   const folder = mkdtempSync(path.join(tmpdir(), 'steward-e2e-'));
   const secretsDir = path.join(folder, 'secrets');
@@ -165,6 +167,7 @@ function buildConfig(o: {
   extraRooms: number;
   model?: ModelSettings | undefined;
   governed?: Governed | undefined;
+  operations?: boolean | undefined;
 }) {
   const room = (id: string, robot: RobotName, number: number) => ({
     id,
@@ -204,6 +207,7 @@ function buildConfig(o: {
       ),
       ...(o.governed === undefined ? [] : [{ ...room(approvalsRoom, 'http', 0), name: 'approvals' }]),
     ],
+    ...(o.operations === true && { operations: { rooms: ['room-1'] } }),
     people: [people.li, people.han].map((staffId) => ({ staffId, corpId, name: staffId, roles: ['ops'] })),
     // One room of a test says in seconds what a room says in a day.
     fairness: { maxWaitingPerConversation: 10_000 },

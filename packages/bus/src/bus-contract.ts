@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { type BusMessage, type QueueName, type ServiceName, deliveryLimit } from '@steward/contracts';
 import { AppError } from '@steward/service-kit';
 import { waitUntil } from '@steward/testkit';
-import { type Bus, type BusHandler, type Delivery, deadCodes, maxBodyBytes } from './bus.ts';
+import { type Bus, type BusHandler, type DeadDelivery, type Delivery, deadCodes, maxBodyBytes } from './bus.ts';
 import type { DeadLetter } from './in-process-bus.ts';
 import type { RetryLimits } from './try-in-hand.ts';
 
@@ -185,6 +185,62 @@ export function describeBusContract(name: string, createPlace: () => Promise<Bus
       expect(await deadLetters()).toEqual([{ code: deadCodes.bodyInvalid, body: JSON.stringify(broken) }]);
       await sawAtLeast(seen, 1);
       expect(seen).toHaveLength(1);
+    });
+
+    it('hands over what died, until that works, and forgets it then', async () => {
+      const adapter = await place.open('adapter');
+      const agent = await place.open('agent-core');
+      const kept: DeadDelivery[] = [];
+      let failures = 2;
+      const refuse = () => Promise.reject(new AppError('REFUSED_HERE', 'no', { retryable: false }));
+      const onDead = (letter: DeadDelivery) => {
+        failures -= 1;
+        if (failures >= 0) return Promise.reject(new Error('the database is away'));
+        kept.push(letter);
+        return Promise.resolve();
+      };
+      await adapter.consume(queue, refuse, { onDead });
+      const message = buildReceipt();
+      await agent.publish([message, { ...buildReceipt(), id: 'not a uuid' }]);
+      await waitUntil(() => kept.length >= 2, { ...wait, what: 'two letters' });
+      const letter = kept.find(({ code }) => code === 'REFUSED_HERE');
+      expect(letter).toMatchObject({
+        queue,
+        type: message.type,
+        messageId: message.id,
+        correlationId: message.correlationId,
+      });
+      expect(JSON.parse(letter?.body.toString('utf8') ?? '')).toEqual(message);
+      expect(kept.map(({ code }) => code).sort()).toEqual([deadCodes.bodyInvalid, 'REFUSED_HERE']);
+      await adapter.close();
+      expect(await place.dead(queue)).toEqual([]);
+    });
+
+    it('hands over what came back too often, with that as the reason', async () => {
+      const adapter = await place.open('adapter', noRetry);
+      const agent = await place.open('agent-core');
+      const kept: DeadDelivery[] = [];
+      const onDead = (letter: DeadDelivery) => Promise.resolve(void kept.push(letter));
+      await adapter.consume(queue, () => Promise.reject(new Error('never works')), { onDead });
+      const message = buildReceipt();
+      await agent.publish([message]);
+      await waitUntil(() => kept.length >= 1, { ...wait, what: 'a letter' });
+      expect(kept).toMatchObject([{ code: deadCodes.deliveryLimit, messageId: message.id }]);
+    });
+
+    it('keeps what nobody took over yet when it closes', async () => {
+      const adapter = await place.open('adapter');
+      const agent = await place.open('agent-core');
+      let tries = 0;
+      const onDead = () => Promise.reject(new Error(`away ${(tries += 1)}`));
+      const refuse = () => Promise.reject(new AppError('REFUSED_HERE', 'no', { retryable: false }));
+      await adapter.consume(queue, refuse, { onDead });
+      await agent.publish([buildReceipt()]);
+      await waitUntil(() => tries >= 2, { ...wait, what: 'two tries' });
+      await adapter.close();
+      const before = tries;
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(tries).toBe(before);
     });
 
     it('gives out no more than the prefetch at once', async () => {

@@ -16,7 +16,23 @@ export type Delivery = { redelivered: boolean; deliveryCount: number };
  */
 export type BusHandler = (message: BusMessage, delivery: Delivery) => Promise<void>;
 
+/** A delivery that was refused for good or came back too often, as the dead queue has it. `body` is what was on the wire. */
+export type DeadDelivery = {
+  queue: QueueName;
+  code: string;
+  body: Buffer;
+  /** What its sender said of it; anybody could have written that. */
+  type: string | null;
+  messageId: string | null;
+  correlationId: string | null;
+};
+
 export type ConsumeOptions = {
+  /**
+   * Takes over what died in this queue: once it resolves, the bus forgets the letter. Tried again in hand while it rejects.
+   * Without it dead letters stay in the dead queue.
+   */
+  onDead?: (letter: DeadDelivery) => Promise<void>;
   /** How many deliveries may be in hand at once, 20 unless told. */
   prefetch?: number;
 };
@@ -47,4 +63,6 @@ export const deadCodes = {
   bodyTooLarge: 'BUS_BODY_TOO_LARGE',
   deliveryLimit: 'BUS_DELIVERY_LIMIT',
   rowRefused: 'BUS_ROW_REFUSED',
+  /** Refused, and the code was lost on the way to the dead queue. */
+  refused: 'BUS_REFUSED',
 } as const;

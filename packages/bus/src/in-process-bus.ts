@@ -1,9 +1,19 @@
 import { type BusMessage, type BusMessageType, type QueueName, deliveryLimit, queues } from '@steward/contracts';
 import { AppError, type Logger, type Metrics } from '@steward/service-kit';
-import { type Bus, type BusHandler, type PublishOutcome, closeTimeoutMs, deadCodes, defaultPrefetch } from './bus.ts';
+import {
+  type Bus,
+  type BusHandler,
+  type ConsumeOptions,
+  type DeadDelivery,
+  type PublishOutcome,
+  closeTimeoutMs,
+  deadCodes,
+  defaultPrefetch,
+} from './bus.ts';
 import { parseBusBody, toBusBody } from './bus-body.ts';
 import { createBusCounters } from './bus-counters.ts';
 import { allSettledWithin } from './all-settled-within.ts';
+import { keepDead } from './keep-dead.ts';
 import { type Ending, type RetryLimits, defaultRetryLimits, toLogFields, tryInHand } from './try-in-hand.ts';
 
 /** A body that was refused or failed too often, and the code that tells why. */
@@ -21,6 +31,7 @@ type Reader = {
   queue: QueueName;
   handler: BusHandler;
   prefetch: number;
+  onDead: ((letter: DeadDelivery) => Promise<void>) | undefined;
   waiting: Letter[];
   inHand: Set<Promise<void>>;
 };
@@ -38,6 +49,7 @@ export function createInProcessBus(o: {
   const { log, maxQueueLength = 2_000, retry = defaultRetryLimits } = o;
   const readers = new Map<QueueName, Reader>();
   const deadLetters: DeadLetter[] = [];
+  const handingOver = new Set<Promise<void>>();
   const closing = new AbortController();
   const counters = createBusCounters(o.metrics);
 
@@ -90,14 +102,34 @@ export function createInProcessBus(o: {
     if (ending.kind === 'returned') reader.waiting.unshift({ ...letter, deliveryCount: letter.deliveryCount + 1 });
     if (ending.kind !== 'dead') return;
     log.error('bus.delivery.dead', { queue: reader.queue, code: ending.code });
+    if (reader.onDead !== undefined) return handOver(reader, reader.onDead, letter, ending.code);
     deadLetters.push({ queue: reader.queue, code: ending.code, body: letter.body.toString('utf8') });
     if (deadLetters.length > maxDead) deadLetters.shift();
   }
 
-  function consume(queue: QueueName, handler: BusHandler, prefetch: number): void {
+  /** Beside the deliveries in hand, and like them waited for when the bus closes. */
+  function handOver(reader: Reader, onDead: NonNullable<Reader['onDead']>, { body }: Letter, code: string): void {
+    const parsed = parseBusBody(body);
+    const said = parsed.kind === 'valid' ? parsed.message : null;
+    const run = keepDead(
+      { onDead, limits: retry, signal: closing.signal, log },
+      {
+        queue: reader.queue,
+        code,
+        body,
+        type: said?.type ?? null,
+        messageId: said?.id ?? null,
+        correlationId: said?.correlationId ?? null,
+      },
+    ).then(() => void handingOver.delete(run));
+    handingOver.add(run);
+  }
+
+  function consume(queue: QueueName, handler: BusHandler, options: ConsumeOptions): void {
     if (closing.signal.aborted) throw new AppError('BUS_CLOSED', 'the bus is closed', { retryable: false });
     if (readers.has(queue)) throw new AppError('BUS_CONSUMER_EXISTS', `${queue} has its handler`, { retryable: false });
-    readers.set(queue, { queue, handler, prefetch, waiting: [], inHand: new Set() });
+    const { prefetch = defaultPrefetch, onDead } = options;
+    readers.set(queue, { queue, handler, prefetch, onDead, waiting: [], inHand: new Set() });
   }
 
   return {
@@ -108,14 +140,14 @@ export function createInProcessBus(o: {
     },
     consume: async (queue, handler, options) => {
       await Promise.resolve();
-      consume(queue, handler, options?.prefetch ?? defaultPrefetch);
+      consume(queue, handler, options ?? {});
     },
     isReady: () => !closing.signal.aborted,
     dead: () => [...deadLetters],
     close: async () => {
       closing.abort();
       await allSettledWithin(
-        [...readers.values()].flatMap((reader) => [...reader.inHand]),
+        [...[...readers.values()].flatMap((reader) => [...reader.inHand]), ...handingOver],
         closeTimeoutMs,
       );
     },

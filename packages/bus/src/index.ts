@@ -1,4 +1,4 @@
-export type { Bus, BusHandler, ConsumeOptions, Delivery, PublishOutcome } from './bus.ts';
+export type { Bus, BusHandler, ConsumeOptions, DeadDelivery, Delivery, PublishOutcome } from './bus.ts';
 export { closeTimeoutMs, deadCodes, defaultPrefetch, maxBodyBytes } from './bus.ts';
 export { createInProcessBus, type DeadLetter, type InProcessBus } from './in-process-bus.ts';
 export { createRabbitBus, type RabbitBusOptions } from './rabbit-bus.ts';

@@ -49,7 +49,7 @@ export async function createRabbitBus(o: RabbitBusOptions): Promise<Bus> {
       if (owner !== service) {
         throw new AppError('BUS_QUEUE_FOREIGN', `${queue} belongs to another service`, { retryable: false });
       }
-      await consumer.consume(queue, handler, options?.prefetch);
+      await consumer.consume(queue, handler, options);
     },
     isReady: () => publisher.isReady() && consumer.isReady(),
     close: async () => {

@@ -1,11 +1,19 @@
 import type { Channel, ConsumeMessage } from 'amqplib';
 import { AppError, type Logger } from '@steward/service-kit';
-import type { QueueName, ServiceName } from '@steward/contracts';
-import { type BusHandler, closeTimeoutMs, defaultPrefetch } from './bus.ts';
+import { type QueueName, type ServiceName, deadQueueName } from '@steward/contracts';
+import {
+  type BusHandler,
+  type ConsumeOptions,
+  type DeadDelivery,
+  closeTimeoutMs,
+  deadCodes,
+  defaultPrefetch,
+} from './bus.ts';
 import { parseBusBody } from './bus-body.ts';
 import type { BusCounters } from './bus-counters.ts';
+import { keepDead } from './keep-dead.ts';
 import { type LinkLimits, type Session, createRabbitLink, toReason } from './rabbit-link.ts';
-import { type RabbitPublisher, endWithChannel } from './rabbit-publisher.ts';
+import { type RabbitPublisher, deadCodeHeader, endWithChannel, textOrNothing } from './rabbit-publisher.ts';
 import { assertConsuming } from './rabbit-topology.ts';
 import { type Ending, type RetryLimits, tryInHand } from './try-in-hand.ts';
 import { allSettledWithin } from './all-settled-within.ts';
@@ -14,6 +22,7 @@ type Subscription = {
   queue: QueueName;
   handler: BusHandler;
   prefetch: number;
+  onDead: ConsumeOptions['onDead'];
   inHand: Set<Promise<void>>;
   /** The session that it was begun on, and whether that is finished. */
   session?: Session;
@@ -24,7 +33,7 @@ type Subscription = {
 type Place = { session: Session; channel: Channel; subscription: Subscription; signal: AbortSignal };
 
 export type RabbitConsumer = {
-  consume: (queue: QueueName, handler: BusHandler, prefetch?: number) => Promise<void>;
+  consume: (queue: QueueName, handler: BusHandler, options?: ConsumeOptions) => Promise<void>;
   isReady: () => boolean;
   attempted: Promise<unknown>;
   close: () => Promise<void>;
@@ -76,10 +85,30 @@ export function createRabbitConsumer(o: {
       if (delivery === null) session.end(`${subscription.queue} was taken away`);
       else if (!closing.signal.aborted) takeInHand(place, delivery);
     });
-    const cancel = () => void channel.cancel(consumerTag).catch(() => undefined);
+    const tags = [consumerTag, ...(await subscribeToDead(place))];
+    const cancel = () => tags.forEach((tag) => void channel.cancel(tag).catch(() => undefined));
     closing.signal.addEventListener('abort', cancel, { signal: session.signal });
     session.signal.addEventListener('abort', () => (subscription.active = false));
     subscription.active = !session.signal.aborted;
+  }
+
+  /** The dead queue is read beside its queue, by whoever wants what dies there. */
+  async function subscribeToDead(place: Place): Promise<string[]> {
+    const { session, channel, subscription, signal } = place;
+    const { queue, inHand, onDead } = subscription;
+    if (onDead === undefined) return [];
+    const { consumerTag } = await channel.consume(deadQueueName(queue), (delivery) => {
+      if (delivery === null) return session.end(`${deadQueueName(queue)} was taken away`);
+      if (closing.signal.aborted) return;
+      const run = keepDead({ onDead, limits: o.retry, signal, log }, toDeadDelivery(queue, delivery))
+        .then((kept) => {
+          if (kept && !session.signal.aborted) channel.ack(delivery);
+        })
+        .catch((error: unknown) => session.end(toReason(error)))
+        .finally(() => inHand.delete(run));
+      inHand.add(run);
+    });
+    return [consumerTag];
   }
 
   /** Nobody tells a consumer that its bindings are gone, so they are made sure of now and then. */
@@ -135,12 +164,12 @@ export function createRabbitConsumer(o: {
   }
 
   return {
-    consume: async (queue, handler, prefetch = defaultPrefetch) => {
+    consume: async (queue, handler, { prefetch = defaultPrefetch, onDead } = {}) => {
       if (closing.signal.aborted) throw new AppError('BUS_CLOSED', 'the bus is closed', { retryable: false });
       if (subscriptions.has(queue)) {
         throw new AppError('BUS_CONSUMER_EXISTS', `${queue} has its handler`, { retryable: false });
       }
-      const subscription = { queue, handler, prefetch, inHand: new Set<Promise<void>>(), active: false };
+      const subscription = { queue, handler, prefetch, onDead, inHand: new Set<Promise<void>>(), active: false };
       subscriptions.set(queue, subscription);
       const session = present;
       if (!session || session.signal.aborted) return;
@@ -160,5 +189,20 @@ export function createRabbitConsumer(o: {
       );
       await link.close();
     },
+  };
+}
+
+/** Buried by us it carries its code; given up by RabbitMQ, the reason of its first death. */
+function toDeadDelivery(queue: QueueName, { content, properties }: ConsumeMessage): DeadDelivery {
+  const headers = properties.headers ?? {};
+  const code = textOrNothing(headers[deadCodeHeader]);
+  const limit = headers['x-first-death-reason'] === 'delivery_limit';
+  return {
+    queue,
+    code: code ?? (limit ? deadCodes.deliveryLimit : deadCodes.refused),
+    body: content,
+    type: textOrNothing(properties.type) ?? null,
+    messageId: textOrNothing(properties.messageId) ?? null,
+    correlationId: textOrNothing(properties.correlationId) ?? null,
   };
 }

@@ -124,6 +124,6 @@ function toDeadLetter(queue: QueueName, delivery: ConsumeMessage, code: string):
   return { exchange: deadExchangeName, routingKey: queue, body: delivery.content, properties };
 }
 
-function textOrNothing(value: unknown): string | undefined {
+export function textOrNothing(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }

@@ -33,6 +33,9 @@ describe('the command line', () => {
       expect.arrayContaining([
         ...['check', 'explain', 'test', 'diff'].map((name) => `policy ${name}`),
         ...['list', 'show', 'deny', 'approve'].map((name) => `approvals ${name}`),
+        ...['list', 'show', 'resolve'].map((name) => `outbound ${name}`),
+        ...['list', 'show', 'redrive', 'discard'].map((name) => `dead ${name}`),
+        ...['list', 'resolve'].map((name) => `calls ${name}`),
         ...['verify', 'why', 'who-touched', 'export', 'bundle', 'verify-bundle', 'erase', 'retire', 'checkpoint'].map(
           (name) => `audit ${name}`,
         ),

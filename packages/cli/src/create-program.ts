@@ -2,6 +2,9 @@ import { Command, CommanderError } from 'commander';
 import type { Act, ActOnDatabase, Acts } from './acts.ts';
 import { addApprovalCommands } from './add-approval-commands.ts';
 import { addAuditCommands } from './add-audit-commands.ts';
+import { addCallCommands } from './add-call-commands.ts';
+import { addDeadCommands } from './add-dead-commands.ts';
+import { addOutboundCommands } from './add-outbound-commands.ts';
 import { addPolicyCommands } from './add-policy-commands.ts';
 import { exitCodes, type CliContext, type ExitCode } from './cli-context.ts';
 import { toVisible } from './to-visible.ts';
@@ -49,6 +52,9 @@ export function createProgram(context: Pick<CliContext, 'print' | 'warn'>, acts:
     .showHelpAfterError('(add --help for how to say it)');
   addPolicyCommands(program, acts);
   addApprovalCommands(program, acts);
+  addOutboundCommands(program, acts);
+  addCallCommands(program, acts);
+  addDeadCommands(program, acts);
   addAuditCommands(program, acts);
   return program;
 }

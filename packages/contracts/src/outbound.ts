@@ -110,6 +110,8 @@ export const outboundSettledSchema = z.object({
     /** A short reason in our words with the platform's code, never its whole answer. Null when accepted. */
     reason: z.string().max(500).nullable(),
     attempts: z.number().int().min(0),
+    /** An ending was told before, a person decided about it, and this one takes its place. Absent: the first ending. */
+    revised: z.literal(true).optional(),
   }),
 });
 export type OutboundSettled = z.infer<typeof outboundSettledSchema>;

@@ -3,6 +3,8 @@ export { createEmbedded, serviceRoles, type Embedded, type ServiceRole } from '.
 export { assertMigrated, migrate } from './migrate.ts';
 export { closeTold, postponeTold, recordOnce, tell, tellStep, type Told } from './outbox.ts';
 export { createRetention, retentionPace, retireInbox } from './retention.ts';
+export { createDeadLetterGauge, decideDeadLetter, keepDeadLetter, type DeadDelivery } from './dead-letters.ts';
+export { createOperatorDesk, type OperatorAnswer, type OperatorDesk, type OperatorRequest } from './operator-desk.ts';
 export { createRelay, type Publisher } from './relay.ts';
 export { appendAudit, auditStart, auditSteps, type AuditEntry } from './audit.ts';
 export type { InboxTables, Json, NullableTimestamp, OutboxTables, Timestamp } from './tables.ts';

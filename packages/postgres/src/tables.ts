@@ -46,6 +46,29 @@ export type AuditEntryTable = {
   detail_hash: Buffer | null;
 };
 
+export type DeadLetterTable = {
+  id: string;
+  queue: string;
+  body_hash: Buffer;
+  body: Buffer;
+  bytes: number;
+  type: string | null;
+  message_id: string | null;
+  correlation_id: string | null;
+  code: string;
+  state: Generated<'open' | 'redriven' | 'discarded'>;
+  died_count: Generated<number>;
+  first_died_at: Timestamp;
+  last_died_at: Timestamp;
+  decisions: Generated<number>;
+  decided_by: string | null;
+  decided_reason: string | null;
+  decided_at: NullableTimestamp;
+};
+
+/** Of every service that consumes from the bus: what died in its queues. */
+export type DeadLetterTables = { dead_letter: DeadLetterTable };
+
 /** What every service's database has: its own outbox (found in the schema it works in) and the shared audit log. */
 export type OutboxTables = { outbox: OutboxTable; 'audit.entry': AuditEntryTable };
 export type InboxTables = { inbox: InboxTable };

@@ -23,6 +23,7 @@ type CheckedConfig = {
     deputies: readonly { corpId: string; absent: string; deputy: string; from: string; to: string }[];
     directory?: { robot: string } | undefined;
   };
+  operations: { rooms: readonly string[] };
   model?: { baseUrl: string } | undefined;
 };
 
@@ -101,20 +102,24 @@ function findRoomFaults({ robots, rooms }: CheckedConfig): ConfigFault[] {
 }
 
 /** Rooms and robots that are named must exist, one approvals room for each environment, windows that end after they begin. */
-function findGovernanceFaults({ robots, rooms, people, governance }: CheckedConfig): ConfigFault[] {
+function findGovernanceFaults({ robots, rooms, people, governance, operations }: CheckedConfig): ConfigFault[] {
   const { approvalsRooms, checkpointRoom, calendar, deputies, directory } = governance;
   const isKnown = (corpId: string, staffId: string) =>
     people.some((person) => person.corpId === corpId && person.staffId === staffId);
   const environmentOf = (room: string) => rooms.find(({ name }) => name === room)?.environment;
-  const environments = approvalsRooms.map(environmentOf);
-  return [
-    ...approvalsRooms.flatMap((room, at) => {
-      const path = ['governance', 'approvalsRooms', at];
+  const onePerEnvironment = (names: readonly string[], key: string[], what: string) => {
+    const environments = names.map(environmentOf);
+    return names.flatMap((room, at) => {
+      const path = [...key, at];
       if (environmentOf(room) === undefined) return [{ path, text: 'no room has this name' }];
       return environments.indexOf(environments[at]) < at
-        ? [{ path, text: 'this environment has an approvals room already' }]
+        ? [{ path, text: `this environment has an ${what} room already` }]
         : [];
-    }),
+    });
+  };
+  return [
+    ...onePerEnvironment(approvalsRooms, ['governance', 'approvalsRooms'], 'approvals'),
+    ...onePerEnvironment(operations.rooms, ['operations', 'rooms'], 'operations'),
     ...(checkpointRoom !== undefined && environmentOf(checkpointRoom) === undefined
       ? [{ path: ['governance', 'checkpointRoom'], text: 'no room has this name' }]
       : []),

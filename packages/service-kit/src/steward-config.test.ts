@@ -87,6 +87,7 @@ describe('loadStewardConfig', () => {
         calendar: [],
         deputies: [],
       },
+      operations: { rooms: [] },
     });
   });
 
@@ -163,6 +164,16 @@ describe('loadStewardConfig', () => {
       'two approvals rooms of one environment',
       { rooms: [room, { ...room, id: 'cid2', name: 'b' }], governance: { approvalsRooms: [room.name, 'b'] } },
       ['governance.approvalsRooms.1 - this environment has an approvals room already'],
+    ],
+    [
+      'an operations room that is not there',
+      { rooms: [room, { ...room, id: 'cid2', name: 'b' }], operations: { rooms: [room.name, 'nowhere'] } },
+      ['operations.rooms.1 - no room has this name'],
+    ],
+    [
+      'two operations rooms of one environment',
+      { rooms: [room, { ...room, id: 'cid2', name: 'b' }], operations: { rooms: [room.name, 'b'] } },
+      ['operations.rooms.1 - this environment has an operations room already'],
     ],
     [
       'one name for two hosts or secrets of an environment',

@@ -83,6 +83,9 @@ const dingtalk = z.strictObject({
   limits: sendLimits.prefault({}),
 });
 
+/** Where those who run Steward are told what they must look at: at most one room for each environment. */
+const operations = z.strictObject({ rooms: z.array(name).max(2).default([]) });
+
 /** config/steward.yaml: the shape, the defaults, and what must agree between its parts. Unknown keys are faults. */
 export const stewardConfigSchema = z
   .strictObject({
@@ -97,6 +100,7 @@ export const stewardConfigSchema = z
     fairness: fairnessConfigSchema.prefault({}),
     tools: toolsConfigSchema.prefault({}),
     governance: governanceConfigSchema.prefault({}),
+    operations: operations.prefault({}),
   })
   .superRefine((config, context) => {
     for (const fault of findConfigFaults(config)) {

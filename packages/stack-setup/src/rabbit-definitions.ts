@@ -29,7 +29,7 @@ export function permissionOf(service: ServiceName): RabbitPermission {
   const dead = own.map(deadQueueName);
   const exchanges = [exchangeName, deadExchangeName];
   const declared = exactly([...exchanges, ...own, ...dead]);
-  return { user: service, vhost, configure: declared, write: declared, read: exactly([...exchanges, ...own]) };
+  return { user: service, vhost, configure: declared, write: declared, read: declared };
 }
 
 function exactly(names: readonly string[]): string {

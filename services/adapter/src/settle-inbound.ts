@@ -1,18 +1,22 @@
 import { sql } from 'kysely';
 import type { BusMessageOf } from '@steward/contracts';
 import type { Bus } from '@steward/bus';
-import type { Db } from '@steward/postgres';
+import { keepDeadLetter, type Db } from '@steward/postgres';
 import type { AdapterTables } from './database.ts';
 
 /** Listens for receipts and for requests to repeat; `wake` makes the relay look at once. */
 export async function consumeReceipts(o: { bus: Bus; db: Db<AdapterTables>; wake: () => void }): Promise<void> {
-  await o.bus.consume('adapter.receipts.v1', async (message) => {
-    if (message.type === 'inbound.settled.v1') await settleInbound(o.db, message);
-    if (message.type === 'inbound.missing.v1') {
-      await publishMissing(o.db, message);
-      o.wake();
-    }
-  });
+  await o.bus.consume(
+    'adapter.receipts.v1',
+    async (message) => {
+      if (message.type === 'inbound.settled.v1') await settleInbound(o.db, message);
+      if (message.type === 'inbound.missing.v1') {
+        await publishMissing(o.db, message);
+        o.wake();
+      }
+    },
+    { onDead: (letter) => keepDeadLetter(o.db, letter) },
+  );
 }
 
 /** The receipt: agent-core holds the event, so it is closed here, in one statement. Harmless to repeat. */

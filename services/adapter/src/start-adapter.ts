@@ -12,7 +12,16 @@ import {
   type StewardConfig,
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
-import { assertMigrated, auditStart, createRelay, createRetention, type Database } from '@steward/postgres';
+import {
+  assertMigrated,
+  auditStart,
+  createDeadLetterGauge,
+  createOperatorDesk,
+  createRelay,
+  createRetention,
+  type Database,
+} from '@steward/postgres';
+import { answerOperator } from './answer-operator.ts';
 import { createClickNote } from './click-note.ts';
 import { createRejectionCounter } from './count-rejections.ts';
 import type { AdapterTables } from './database.ts';
@@ -64,6 +73,20 @@ export async function startAdapter(o: AdapterOptions): Promise<{ url: string; st
     relay.start();
     lifecycle.add('relay', () => relay.stop());
     await consumeReceipts({ bus, db, wake: () => relay.wake() });
+    const loops = {
+      'operator requests': createOperatorDesk({
+        db,
+        desk: 'adapter',
+        log,
+        decide: (request) => answerOperator(db, request),
+        onAnswered: () => relay.wake(),
+      }),
+      'dead letters': createDeadLetterGauge({ db, metrics, log, queues: ['adapter.receipts.v1'] }),
+    };
+    for (const [name, loop] of Object.entries(loops)) {
+      loop.start();
+      lifecycle.add(name, () => loop.stop());
+    }
 
     const altered = metrics.counter('steward_inbound_altered_total', 'Known ids that came again with another body', [
       'kind',

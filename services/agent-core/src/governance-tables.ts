@@ -161,6 +161,16 @@ export type ToolAttemptTable = {
   duration_ms: number | null;
 };
 
+export type ToolCallResolutionTable = {
+  tool_call_id: string;
+  decision: 'happened' | 'did_not';
+  reason: string;
+  decided_by: string;
+  door: 'cli' | 'outbound';
+  source_id: string;
+  decided_at: Timestamp;
+};
+
 export type DirectoryPersonTable = {
   corp_id: string;
   staff_id: string;
@@ -200,6 +210,7 @@ export type GovernanceTables = {
   break_glass: BreakGlassTable;
   tool_grant: ToolGrantTable;
   tool_attempt: ToolAttemptTable;
+  tool_call_resolution: ToolCallResolutionTable;
   tool_budget: { budget: string; next_free_at: Timestamp };
   directory_person: DirectoryPersonTable;
   operator_request: OperatorRequestTable;

@@ -61,6 +61,7 @@ export async function openGate(o: GateOptions): Promise<GateContext> {
     timeZone: config.timeZone,
     directory: buildDirectory(config),
     governance: config.governance,
+    operations: config.operations,
     people: config.people,
     rolesOf: createRolesOf({ db, config, now }),
     policy,

@@ -1,6 +1,14 @@
 import { sql } from 'kysely';
 import type { BusMessageOf } from '@steward/contracts';
-import { appendAudit, auditSteps, closeTold, postponeTold, type AuditEntry, type Db } from '@steward/postgres';
+import {
+  appendAudit,
+  auditSteps,
+  closeTold,
+  postponeTold,
+  recordOnce,
+  type AuditEntry,
+  type Db,
+} from '@steward/postgres';
 import { settleTellingCall } from './approvals/settle-telling-call.ts';
 import { replaceFailedCard } from './approvals/tell-places.ts';
 import type { AgentTables } from './database.ts';
@@ -53,7 +61,7 @@ function report(o: GateContext, { body, correlationId }: Settled): void {
  * when it is asked again; only the first one closes anything.
  */
 async function closeAnswered(db: Db<AgentTables>, settled: Settled): Promise<boolean> {
-  if (settled.body.ending !== 'accepted') return false;
+  if (settled.body.ending !== 'accepted' || settled.body.revised === true) return false;
   const { rows } = await sql`
     with closed as (
       delete from agent_core.outbox
@@ -65,12 +73,15 @@ async function closeAnswered(db: Db<AgentTables>, settled: Settled): Promise<boo
   return rows.length > 0;
 }
 
-/** Whatever else ended: a call may wait for it, and a card that failed is said in words. */
+/**
+ * Whatever else ended: a call may wait for it, and a card that failed is said in words. A word that takes the place of an
+ * earlier one closes nothing any more and counts even so, once.
+ */
 async function closeAwaited(o: GateContext, settled: Settled): Promise<boolean> {
-  const { outboundMessageId, ending } = settled.body;
+  const { outboundMessageId, ending, revised = false } = settled.body;
   return o.db.transaction().execute(async (trx) => {
     const closed = await closeTold(trx, { types: requestTypes, subjectIds: [outboundMessageId] });
-    if (closed === 0) return false;
+    if (revised ? !(await recordOnce(trx, settled.id)) : closed === 0) return false;
     await appendAudit(trx, 'agent-core', [toEntry(settled)]);
     await settleTellingCall(trx, o, settled.body);
     if (ending === 'failed') await replaceFailedCard(trx, o, outboundMessageId);
@@ -78,13 +89,14 @@ async function closeAwaited(o: GateContext, settled: Settled): Promise<boolean> 
   });
 }
 
-function toEntry({ body: { outboundMessageId, ending, reason, attempts }, correlationId }: Settled): AuditEntry {
+function toEntry({ body, correlationId }: Settled): AuditEntry {
+  const { outboundMessageId, ending, reason, attempts, revised = false } = body;
   return {
     kind: 'outbound.settled',
     outcome: ending,
     correlationId,
     subjectId: outboundMessageId,
-    detail: { reason, attempts },
+    detail: { reason, attempts, ...(revised && { revised }) },
   };
 }
 

@@ -13,10 +13,13 @@ import type { Bus } from '@steward/bus';
 import {
   assertMigrated,
   auditStart,
+  createDeadLetterGauge,
   createRelay,
   createRetention,
+  keepDeadLetter,
   retireInbox,
   type Database,
+  type DeadDelivery,
 } from '@steward/postgres';
 import type { Admission } from './admit-turn.ts';
 import { createClickWorker } from './approvals/work-clicks.ts';
@@ -36,6 +39,7 @@ import { postponeOutbound, settleOutbound } from './settle-outbound.ts';
 import { createCheckpointWatch } from './watch-checkpoint.ts';
 import { createGapWatch } from './watch-gaps.ts';
 import { tellInterruption } from './tell-interruption.ts';
+import { createUnknownWatch } from './watch-unknown.ts';
 import { createTurnWorker } from './work-turns.ts';
 
 export type AgentCoreOptions = {
@@ -98,6 +102,13 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
       'operator requests': createOperatorWorker(gate),
       directory: createDirectoryRefresh({ db, log, config, onTold: gate.onTold }),
       checkpoint: createCheckpointWatch(gate),
+      'unknown outcomes': createUnknownWatch(gate),
+      'dead letters': createDeadLetterGauge({
+        db,
+        metrics,
+        log,
+        queues: ['agent-core.inbound.v1', 'agent-core.outbound.v1'],
+      }),
     };
     for (const [name, loop] of Object.entries(loops)) {
       loop.start();
@@ -119,24 +130,33 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
       language: config.language,
       onNotRun: (outcome) => notRun.inc({ outcome }),
     };
-    await bus.consume('agent-core.inbound.v1', async (message) => {
-      if (message.type === 'inbound.received.v1') worker.wake(await recordInbound({ db, now, admission }, message));
-      if (message.type === 'card.clicked.v1' && (await recordCardClick({ db, now }, message))) clicks.wake();
-      if (message.type === 'link.interrupted.v1') await tellInterruption({ ...gate, now }, message);
-      if (message.type === 'person.changed.v1') {
-        await recordPersonChanged({ db, now, config }, message);
-        worker.wake();
-      }
-      relay.wake();
-    });
-    await bus.consume('agent-core.outbound.v1', async (message) => {
-      if (message.type === 'outbound.recorded.v1') await postponeOutbound(db, message);
-      if (message.type === 'outbound.settled.v1' && (await settleOutbound(gate, message))) worker.wake();
-      if (message.type === 'person.found.v1') {
-        await recordPersonFound(db, config, message);
-        worker.wake();
-      }
-    });
+    const onDead = (letter: DeadDelivery) => keepDeadLetter(db, letter);
+    await bus.consume(
+      'agent-core.inbound.v1',
+      async (message) => {
+        if (message.type === 'inbound.received.v1') worker.wake(await recordInbound({ db, now, admission }, message));
+        if (message.type === 'card.clicked.v1' && (await recordCardClick({ db, now }, message))) clicks.wake();
+        if (message.type === 'link.interrupted.v1') await tellInterruption({ ...gate, now }, message);
+        if (message.type === 'person.changed.v1') {
+          await recordPersonChanged({ db, now, config }, message);
+          worker.wake();
+        }
+        relay.wake();
+      },
+      { onDead },
+    );
+    await bus.consume(
+      'agent-core.outbound.v1',
+      async (message) => {
+        if (message.type === 'outbound.recorded.v1') await postponeOutbound(db, message);
+        if (message.type === 'outbound.settled.v1' && (await settleOutbound(gate, message))) worker.wake();
+        if (message.type === 'person.found.v1') {
+          await recordPersonFound(db, config, message);
+          worker.wake();
+        }
+      },
+      { onDead },
+    );
 
     const readiness = async () => ({
       database: await o.database.check(),

@@ -33,10 +33,10 @@ export async function openTestDatabase() {
       sql
         .raw(
           `truncate agent_core.conversation, agent_core.turn, agent_core.step, agent_core.transcript, agent_core.outbox,
-           agent_core.inbox, agent_core.outbound_tail, agent_core.card_click, agent_core.tool_call, agent_core.approval_request,
+           agent_core.inbox, agent_core.outbound_tail, agent_core.card_click, agent_core.tool_call, agent_core.tool_call_resolution, agent_core.approval_request,
            agent_core.approval_vote, agent_core.approval_place, agent_core.approval_shown, agent_core.break_glass,
            agent_core.tool_grant, agent_core.tool_attempt, agent_core.tool_budget, agent_core.directory_person,
-           agent_core.operator_request, agent_core.active_policy;
+           agent_core.operator_request, agent_core.active_policy, agent_core.unknown_told, agent_core.unknown_notice;
            update agent_core.freeze set frozen = false, changed_by = null`,
         )
         .execute(admin.db),

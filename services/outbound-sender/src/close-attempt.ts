@@ -77,7 +77,10 @@ export async function closeAttempt(
   });
 }
 
-/** What nearly every attempt comes to: the last part was accepted. One statement; false, with no effect, for anything else. */
+/**
+ * What nearly every attempt comes to: the last part was accepted, of a message that never ended before. One statement; false, with
+ * no effect, for anything else.
+ */
 async function closeDelivered(o: Context, attempt: OpenAttempt, result: AttemptResult): Promise<boolean> {
   if (result.outcome !== 'accepted' || attempt.part + 1 < attempt.partCount) return false;
   const { outboundMessageId: id, correlationId: correlation_id, number: attempt_count } = attempt;
@@ -88,7 +91,7 @@ async function closeDelivered(o: Context, attempt: OpenAttempt, result: AttemptR
     with ended as (
       update outbound_sender.outbound_message
       set status = 'accepted', reason = null, lease_until = null, ended_at = now(), parts_accepted = ${attempt.part + 1}
-      where id = ${id} and attempt_count = ${attempt_count} and status = 'sending'
+      where id = ${id} and attempt_count = ${attempt_count} and status = 'sending' and reopened_at is null
       returning id
     ), closed as (
       update outbound_sender.delivery_attempt
@@ -131,7 +134,7 @@ async function closeAbandonedOne(o: Context, id: string): Promise<boolean> {
     const { rows } = await sql<Attempted>`
       select a.id as "attemptId", m.id as "outboundMessageId", m.correlation_id as "correlationId", a.number, a.path,
         a.part, jsonb_array_length(m.parts) as "partCount", m.unknown_count as "unknownCount",
-        (extract(epoch from now() - m.recorded_at) * 1000)::float8 as "ageMs"
+        (extract(epoch from now() - coalesce(m.reopened_at, m.recorded_at)) * 1000)::float8 as "ageMs"
       from outbound_sender.outbound_message m
       join outbound_sender.delivery_attempt a on a.outbound_message_id = m.id and a.number = m.attempt_count
       where m.id = ${id} and m.status = 'sending' and m.lease_until < now()

@@ -28,6 +28,18 @@ export type OutboundMessageTable = {
   reason: string | null;
   recorded_at: Timestamp;
   ended_at: NullableTimestamp;
+  reopened_at: NullableTimestamp;
+};
+
+export type OutboundResolutionTable = {
+  outbound_message_id: string;
+  number: number;
+  was: OutboundStatus;
+  decision: 'happened' | 'did_not' | 'discard';
+  reason: string;
+  decided_by: string;
+  request_id: string;
+  decided_at: Timestamp;
 };
 
 export type DeliveryAttemptTable = {
@@ -61,6 +73,7 @@ export type PersonLookupTable = {
 export type SenderTables = OutboxTables &
   InboxTables & {
     outbound_message: OutboundMessageTable;
+    outbound_resolution: OutboundResolutionTable;
     delivery_attempt: DeliveryAttemptTable;
     person_lookup: PersonLookupTable;
   };

@@ -22,14 +22,16 @@ export async function endOutbound(
   now: Date,
   progress: { unknown_count?: number; parts_accepted?: number } = {},
 ): Promise<void> {
-  await trx
+  const { reopened_at } = await trx
     .updateTable('outbound_message')
     .set({ ...progress, status: ended.status, reason: ended.reason, lease_until: null, ended_at: sql`now()` })
     .where('id', '=', ended.id)
-    .execute();
+    .returning('reopened_at')
+    .executeTakeFirstOrThrow();
   await appendAudit(trx, 'outbound-sender', [toEndedEntry(ended)]);
   await closeTold(trx, { types: ['outbound.recorded.v1'], subjectIds: [ended.id] });
-  await tell(trx, [{ subjectId: ended.id, message: toOutboundSettled({ ...ended, now }) }]);
+  const revised = reopened_at !== null;
+  await tell(trx, [{ subjectId: ended.id, message: toOutboundSettled({ ...ended, now, revised }) }]);
 }
 
 export const toEndedEntry = (ended: Ended): AuditEntry => ({
@@ -40,13 +42,22 @@ export const toEndedEntry = (ended: Ended): AuditEntry => ({
   detail: { reason: ended.reason, attempts: ended.attempt_count },
 });
 
-export function toOutboundSettled(ended: Ended & { now: Date }): BusMessageOf<'outbound.settled.v1'> {
+/** `revised`: an ending was told before, a person decided about it, and this one takes its place. */
+export function toOutboundSettled(
+  ended: Ended & { now: Date; revised?: boolean },
+): BusMessageOf<'outbound.settled.v1'> {
   return {
     type: 'outbound.settled.v1',
     id: newId(),
     correlationId: ended.correlation_id,
     causationId: ended.id,
     occurredAt: ended.now.toISOString(),
-    body: { outboundMessageId: ended.id, ending: ended.status, reason: ended.reason, attempts: ended.attempt_count },
+    body: {
+      outboundMessageId: ended.id,
+      ending: ended.status,
+      reason: ended.reason,
+      attempts: ended.attempt_count,
+      ...(ended.revised === true && { revised: true }),
+    },
   };
 }

@@ -141,7 +141,7 @@ async function claimDue(trx: Trx<SenderTables>, oldestFirst: boolean): Promise<D
   const { rows } = await sql<Due>`
     ${dueHeads}
     select m.id, m.correlation_id, m.environment, m.budget, m.lane, m.target, m.content, m.parts, m.parts_accepted, m.attempt_count, m.unknown_count,
-      m.session_gone, m.reason, (extract(epoch from now() - m.recorded_at) * 1000)::float8 as age_ms
+      m.session_gone, m.reason, (extract(epoch from now() - coalesce(m.reopened_at, m.recorded_at)) * 1000)::float8 as age_ms
     from head
     join outbound_sender.outbound_message m on m.id = head.id
     where m.status = 'queued' and m.next_attempt_at <= now()

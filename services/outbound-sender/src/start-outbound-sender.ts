@@ -16,15 +16,20 @@ import { createApiClient } from '@steward/dingtalk';
 import {
   assertMigrated,
   auditStart,
+  createDeadLetterGauge,
+  createOperatorDesk,
   createRelay,
   createRetention,
+  keepDeadLetter,
   retireInbox,
   type Database,
 } from '@steward/postgres';
+import { answerOperator } from './answer-operator.ts';
 import { answerNextLookup, createLookUp } from './answer-person-lookup.ts';
 import { closeAbandoned } from './close-attempt.ts';
 import type { SenderTables } from './database.ts';
 import { deliverNext, type DeliverContext } from './deliver.ts';
+import { measureUnknown } from './measure-unknown.ts';
 import { recordOutbound } from './record-outbound.ts';
 import { recordPersonLookup } from './record-person-lookup.ts';
 import { createCardRegistrar, loadCardRegistrations } from './register-card-callbacks.ts';
@@ -52,6 +57,8 @@ const longIdleMs = 30_000;
 /** Look-ups under way at once; a look-up of a process that died is found by the tick. */
 const lookupConcurrency = 2;
 const lookupTickMs = 5_000;
+/** Gauges of what waits for people are as old as this at most. */
+const measureMs = 10_000;
 const repeatMarks = { zh: '（可能重复）', en: '(possibly a repeat)' };
 
 /** Starts outbound-sender: record what is asked for, deliver it, tell how it ended. Resolves when it is serving. */
@@ -143,6 +150,33 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
     takeover.start();
     lifecycle.add('takeover', () => takeover.stop());
 
+    const operators = createOperatorDesk({
+      db,
+      desk: 'outbound-sender',
+      log,
+      decide: (request) => answerOperator({ db, now }, request),
+      onAnswered: () => {
+        relay.wake();
+        deliveries.wake();
+      },
+    });
+    const measures = createLoop({
+      name: 'measures',
+      idleMs: measureMs,
+      log,
+      run: async () => {
+        await measureUnknown({ db, metrics });
+        return 'idle';
+      },
+    });
+    measures.start();
+    lifecycle.add('measures', () => measures.stop());
+    operators.start();
+    const deadLetters = createDeadLetterGauge({ db, metrics, log, queues: ['outbound-sender.requests.v1'] });
+    deadLetters.start();
+    lifecycle.add('dead letters', () => deadLetters.stop());
+    lifecycle.add('operator requests', () => operators.stop());
+
     const lookUp = createLookUp({ api, robots, onBreakerChange });
     const lookups = createLoop({
       name: 'person lookups',
@@ -161,16 +195,20 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
       lifecycle.add('card callbacks', () => registrar.stop());
     }
 
-    await bus.consume('outbound-sender.requests.v1', async (message) => {
-      if (message.type === 'outbound.requested.v1' || message.type === 'outbound.requested.v2') {
-        if (await recordOutbound({ db, now }, message)) deliveries.wake();
-        else relay.wake();
-      }
-      if (message.type === 'person.requested.v1') {
-        if ((await recordPersonLookup({ db }, message)) === 'waiting') lookups.wake();
-        else relay.wake();
-      }
-    });
+    await bus.consume(
+      'outbound-sender.requests.v1',
+      async (message) => {
+        if (message.type === 'outbound.requested.v1' || message.type === 'outbound.requested.v2') {
+          if (await recordOutbound({ db, now }, message)) deliveries.wake();
+          else relay.wake();
+        }
+        if (message.type === 'person.requested.v1') {
+          if ((await recordPersonLookup({ db }, message)) === 'waiting') lookups.wake();
+          else relay.wake();
+        }
+      },
+      { onDead: (letter) => keepDeadLetter(db, letter) },
+    );
 
     const readiness = async () => ({
       database: await o.database.check(),

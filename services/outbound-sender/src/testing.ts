@@ -45,7 +45,7 @@ export async function openTestDatabase() {
     clear: () =>
       sql
         .raw(
-          `truncate outbound_sender.outbound_message, outbound_sender.delivery_attempt, outbound_sender.outbox,
+          `truncate outbound_sender.dead_letter, outbound_sender.outbound_resolution, outbound_sender.operator_request, outbound_sender.outbound_message, outbound_sender.delivery_attempt, outbound_sender.outbox,
            outbound_sender.inbox, outbound_sender.send_budget, outbound_sender.person_lookup`,
         )
         .execute(admin.db),

@@ -29,6 +29,15 @@ type ApprovalTexts = {
   statusWhy: Readonly<Record<string, string>>;
   decided: (o: { code: string; tool: string; status: string; who: string; at: string; reason: string }) => string;
   unknown: (o: { code: string; tool: string; reference: string }) => string;
+  /** A person, or the message that was its effect, settled what nobody knew. */
+  resolved: (o: {
+    code: string;
+    tool: string;
+    happened: boolean;
+    who: string;
+    reason: string;
+    reference: string;
+  }) => string;
   reminder: (o: { code: string; tool: string; approveBy: string }) => string;
   refused: Record<RefusalReason, string>;
   voted: (o: { code: string; have: number; need: number }) => string;
@@ -115,6 +124,8 @@ const en: ApprovalTexts = {
     `${code} ${tool}: ${status}${who === '' ? '' : ` by ${who}`} at ${at}${reason === '' ? '' : `: ${reason}`}`,
   unknown: ({ code, tool, reference }) =>
     `${tool} (${code}): nobody knows whether it happened. Look at the system before anybody asks again. Reference ${reference}`,
+  resolved: ({ code, tool, happened, who, reason, reference }) =>
+    `${tool} (${code}): it ${happened ? 'did happen' : 'did not happen, and is not done again by itself'}, says ${who}: ${reason}. Reference ${reference}`,
   reminder: ({ code, tool, approveBy }) =>
     `${code} (${tool}) still waits for a decision, until ${approveBy}. /show ${code}  ·  /approve ${code}  ·  /deny ${code} <reason>`,
   refused: {
@@ -213,6 +224,8 @@ const zh: ApprovalTexts = {
     `${code} ${tool}：${status}${who === '' ? '' : `（${who}）`}，${at}${reason === '' ? '' : `：${reason}`}`,
   unknown: ({ code, tool, reference }) =>
     `${tool}（${code}）：不清楚是否已执行，请先到系统里核实，不要直接重试。编号 ${reference}`,
+  resolved: ({ code, tool, happened, who, reason, reference }) =>
+    `${tool}（${code}）：${happened ? '已确认执行' : '已确认没有执行，不会自动重做'}（${who}：${reason}）。编号 ${reference}`,
   reminder: ({ code, tool, approveBy }) =>
     `${code}（${tool}）仍在等待审批，截止 ${approveBy}。/show ${code}  ·  /approve ${code}  ·  /deny ${code} 原因`,
   refused: {

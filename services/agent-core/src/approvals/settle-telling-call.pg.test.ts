@@ -84,6 +84,15 @@ describe('a call that takes effect in another service', () => {
     expect(said.filter((text) => text.includes('nobody knows whether it happened'))).toHaveLength(1);
   });
 
+  it('takes a later ending that says it replaces the first, and no other', async () => {
+    const id = await tell();
+    await settleOutbound(gate.context, settled(id, 'unknown'));
+    await settleOutbound(gate.context, settled(id, 'failed'));
+    const revised = settled(id, 'accepted', { revised: true });
+    for (let time = 0; time < 2; time += 1) await settleOutbound(gate.context, revised);
+    expect(await gate.audited(/^outbound\.settled/)).toEqual(['outbound.settled unknown', 'outbound.settled accepted']);
+  });
+
   it('is told once, whatever crashes: a resumed turn waits for the same message', async () => {
     const id = await tell();
     await database.rows(

@@ -6,6 +6,7 @@ import type { GateContext } from '../gate/gate-context.ts';
 import { loadCalls } from '../gate/load-calls.ts';
 import { wakeTurn } from '../wake-turn.ts';
 import { tellUnknown } from './end-request.ts';
+import { resolveCall } from './resolve-call.ts';
 
 /** How an outbound message's ending reads as the outcome of the call that asked for it: unknown there is unknown here (A10). */
 const outcomeOf = {
@@ -16,7 +17,7 @@ const outcomeOf = {
   unknown: 'unknown',
 } as const;
 
-/** Closes the attempt whose effect was this outbound message, if there is one, and lets its turn go on. */
+/** Closes the attempt whose effect was this outbound message, if there is one, and lets its turn go on. An ending that takes the place of an unknown one settles the call. */
 export async function settleTellingCall(
   trx: Trx<AgentTables>,
   context: GateContext,
@@ -33,7 +34,19 @@ export async function settleTellingCall(
   const code = outcome === 'done' ? null : (reason ?? ending);
   const call = (await loadCalls(trx, { turnId: attempt.turn_id })).find(({ id }) => id === attempt.call_id);
   if (call === undefined) throw new Error(`tool call ${attempt.call_id} is gone`);
-  if (!(await closeAttempt(trx, call, attempt.id, { outcome, code, durationMs: null }))) return;
+  const closed = await closeAttempt(trx, call, attempt.id, { outcome, code, durationMs: null });
+  if (!closed) {
+    // The call was given up as unknown, and now its message has an ending that is known: that settles the call too.
+    if (outcome !== 'unknown' && call.status === 'unknown')
+      await resolveCall(trx, context, call, {
+        decision: outcome === 'done' ? 'happened' : 'did_not',
+        reason: reason ?? ending,
+        decidedBy: 'outbound-sender',
+        door: 'outbound',
+        sourceId: outboundMessageId,
+      });
+    return;
+  }
   const result = outcome === 'done' ? `outbound message ${outboundMessageId}` : null;
   const ended = await endCall(trx, call, { status: outcome, code, result });
   if (ended && outcome === 'unknown') await tellUnknown(trx, context, call);

@@ -1,19 +1,17 @@
 import { createPublicKey, verify } from 'node:crypto';
 import { sql } from 'kysely';
 import { z } from 'zod';
-import { createLoop, type Loop } from '@steward/service-kit';
-import { toSignedClaims, type JsonObject } from '@steward/governance';
-import { appendAudit } from '@steward/postgres';
+import type { Loop } from '@steward/service-kit';
+import { toSignedClaims } from '@steward/governance';
+import { createOperatorDesk, decideDeadLetter, type OperatorAnswer, type OperatorRequest } from '@steward/postgres';
 import type { GateContext } from '../gate/gate-context.ts';
 import { endRequest } from './end-request.ts';
 import { freeze, unfreeze, type Mover } from './freeze.ts';
 import { findRequest, lockUnused } from './load-request.ts';
 import { recordDecision } from './record-decision.ts';
 import { renderOutcome } from './answer-decision.ts';
+import { resolveCallFor } from './resolve-call.ts';
 
-const lookEveryMs = 500;
-/** Other replicas leave a request alone for so long; when whoever took it died, it is answered after this. */
-const claimSeconds = 15;
 /** A signature is for now, not for a drawer. */
 const maxSignatureAgeMs = 5 * 60_000;
 
@@ -33,54 +31,28 @@ const approveSchema = signed.extend({
   reason: z.string().max(500).nullable(),
 });
 const freezeSchema = z.object({ environment, reason: z.string().max(500) });
+const resolveSchema = z.object({
+  toolCallId: z.uuid(),
+  decision: z.enum(['happened', 'did_not']),
+  reason: z.string().trim().min(1).max(500),
+});
 const unfreezeSchema = freezeSchema.extend(signed.shape);
 
-type Answer = { ok: boolean; text: string };
-type Request = { id: string; verb: string; body: JsonObject; asked_by: string; asked_at: Date };
+type Answer = OperatorAnswer;
+type Request = OperatorRequest;
 
 /**
  * Works on what operators asked for at the command line. Denying and freezing go on the operating system's word; approving and
  * unfreezing need a signature by a person's registered key, which makes them that person (note A6).
  */
 export function createOperatorWorker(context: GateContext): Loop {
-  return createLoop({
-    name: 'operator-requests',
-    idleMs: lookEveryMs,
+  return createOperatorDesk({
+    db: context.db,
+    desk: 'agent-core',
     log: context.log,
-    run: async () => {
-      const { rows } = await sql<Request>`
-        update agent_core.operator_request set claimed_until = now() + ${claimSeconds} * interval '1 s'
-        where id = (
-          select id from agent_core.operator_request
-          where answered_at is null and asked_at > now() - interval '10 minutes'
-            and (claimed_until is null or claimed_until < now())
-          order by asked_at limit 1 for update skip locked)
-        returning id, verb, body, asked_by, asked_at`.execute(context.db);
-      const [request] = rows;
-      if (request === undefined) return 'idle';
-      const answer = await answerOperator(context, request);
-      await sql`update agent_core.operator_request set answered_at = now(), answer = ${JSON.stringify(answer)}::jsonb
-        where id = ${request.id} and answered_at is null`.execute(context.db);
-      context.log.info('operator.answered', { verb: request.verb, askedBy: request.asked_by, ok: answer.ok });
-      context.onTold();
-      return 'more';
-    },
+    decide: (request) => decide(context, request),
+    onAnswered: context.onTold,
   });
-}
-
-export async function answerOperator(context: GateContext, request: Request): Promise<Answer> {
-  const answer = await decide(context, request);
-  await appendAudit(context.db, 'agent-core', [
-    {
-      kind: 'operator.asked',
-      outcome: answer.ok ? 'done' : 'refused',
-      door: 'cli',
-      subjectId: request.id,
-      detail: { verb: request.verb, account: request.asked_by },
-      personal: { body: request.body, answer: answer.text },
-    },
-  ]);
-  return answer;
 }
 
 async function decide(context: GateContext, request: Request): Promise<Answer> {
@@ -93,12 +65,25 @@ async function decide(context: GateContext, request: Request): Promise<Answer> {
       return moveSwitch(context, request, 'freeze');
     case 'unfreeze':
       return moveSwitch(context, request, 'unfreeze');
+    case 'dead.redrive':
+    case 'dead.discard':
+      return decideDeadLetter({ db: context.db, desk: 'agent-core' }, request);
+    case 'calls.resolve':
+      return settleCall(context, request);
     default:
       return no('this version of agent-core does not know that verb');
   }
 }
 
 const no = (text: string): Answer => ({ ok: false, text });
+
+async function settleCall(context: GateContext, request: Request): Promise<Answer> {
+  const body = resolveSchema.safeParse(request.body);
+  if (!body.success) return no('a resolution needs toolCallId, decision and reason');
+  const { toolCallId, decision, reason } = body.data;
+  const { asked_by: decidedBy, id: sourceId } = request;
+  return resolveCallFor(context, toolCallId, { decision, reason, decidedBy, door: 'cli', sourceId });
+}
 
 async function deny(context: GateContext, request: Request): Promise<Answer> {
   const body = denySchema.safeParse(request.body);

@@ -26,6 +26,7 @@ export type GateContext = {
   timeZone: string;
   directory: Directory;
   governance: StewardConfig['governance'];
+  operations: StewardConfig['operations'];
   people: StewardConfig['people'];
   rolesOf: RolesOf;
   policy: PolicyDesk;
