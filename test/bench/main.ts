@@ -1,14 +1,16 @@
 // `make bench`: measures what docs/benchmarks.md promises, on servers of its own, and writes the figures there.
 //   node test/bench/main.ts [--rounds 5] [--round-ms 5000] [--messages 2000] [--starts 5]
-//     [--only ingress|turns|starts|gate|audit] [--no-write] [--cpu-prof folder]
+//     [--only ingress|turns|starts|gate|audit|fairness|ledger] [--no-write] [--cpu-prof folder]
 import { parseArgs } from 'node:util';
 import { provisionServers, type Servers } from '@steward/testkit';
 import { createBenchServers, type BenchServers } from './bench-servers.ts';
 import { createBenchWorld, type BenchWorld } from './bench-world.ts';
 import { describeMachine, readServerFacts, watchNoise, type ServerFacts } from './machine.ts';
 import { measureAudit } from './measure-audit.ts';
+import { measureFairness } from './measure-fairness.ts';
 import { measureGate } from './measure-gate.ts';
 import { measureIngress } from './measure-ingress.ts';
+import { measureLedger } from './measure-ledger.ts';
 import { measureStarts } from './measure-starts.ts';
 import { measureTurns } from './measure-turns.ts';
 import { renderReport, writeReport, type Figures } from './report.ts';
@@ -20,6 +22,8 @@ const { values } = parseArgs({
     messages: { type: 'string', default: '2000' },
     starts: { type: 'string', default: '5' },
     only: { type: 'string' },
+    /** Of the ledger that is measured with `--only ledger`. */
+    rows: { type: 'string', default: '10000000' },
     'cpu-prof': { type: 'string' },
     'no-write': { type: 'boolean', default: false },
   },
@@ -95,5 +99,19 @@ async function measure(
   const audit = isChosen('audit')
     ? await onFresh('audit entries while they are sealed', (servers) => measureAudit({ ...common, ...rounds, servers }))
     : null;
-  return { facts, ingress, turns, starts, gate, audit };
+  const fairness = isChosen('fairness')
+    ? await onFresh('quiet rooms under a flood', (servers) =>
+        measureFairness({ servers, world, say, rounds: rounds.rounds }),
+      )
+    : null;
+  // Minutes of writing rows: only when it is asked for.
+  const ledger =
+    values.only === 'ledger'
+      ? await onFresh('an almost empty ledger', (empty) =>
+          onFresh('and one with many rows', (full) =>
+            measureLedger({ empty, full, rows: Number(values.rows), ...rounds, say }),
+          ),
+        )
+      : null;
+  return { facts, ingress, turns, starts, gate, audit, fairness, ledger };
 }

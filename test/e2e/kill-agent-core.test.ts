@@ -82,7 +82,7 @@ describe('kill -9 of agent-core', () => {
     model.behave(echo);
     await agentCore.start();
     expect(await stack.waitForAnswers({ contains: ended })).toHaveLength(1);
-    // After the lease of 15 s.
+    // After the lease of 4 s.
     expect(await stack.waitForAnswers({ contains: hanging })).toHaveLength(1);
     expect(await readTurn(hanging)).toMatchObject({ status: 'done', attempt: 2 });
     await stack.checkNothingLost();

@@ -209,6 +209,8 @@ function buildConfig(o: {
     ],
     ...(o.operations === true && { operations: { rooms: ['room-1'] } }),
     people: [people.li, people.han].map((staffId) => ({ staffId, corpId, name: staffId, roles: ['ops'] })),
+    // One room of a test says in seconds what a room says in a day.
+    fairness: { maxWaitingPerConversation: 10_000 },
     ...(o.model && {
       model: { name: 'fake-model', apiKeyFile: 'model.key', timeoutMs: 5_000, maxSteps: 2, ...o.model },
     }),

@@ -57,6 +57,7 @@ describe('robot message', () => {
         expiresAtMs: 1_760_005_400_000,
       },
       isInAtList: true,
+      isOwnEcho: false,
       hadInvalidText: false,
     });
   });

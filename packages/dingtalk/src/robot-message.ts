@@ -23,6 +23,8 @@ export type RobotMessageView = {
   /** Where to answer without a token, until it expires. Unchecked: see `checkSessionWebhook`. */
   replyAddress: { sessionWebhook: string; expiresAtMs: number } | null;
   isInAtList: boolean;
+  /** The robot hears itself: the sender's id is the robot's own (official docs: chatbotUserId). */
+  isOwnEcho: boolean;
   /** NUL or lone surrogates were replaced by U+FFFD somewhere in the payload. */
   hadInvalidText: boolean;
 };
@@ -47,6 +49,8 @@ const robotMessageSchema = z.object({
   senderStaffId: optionalId(200),
   senderCorpId: optionalId(200),
   senderNick: lenientText,
+  senderId: lenientText,
+  chatbotUserId: lenientText,
   isInAtList: lenientBoolean,
   sessionWebhook: optionalId(2_000),
   sessionWebhookExpiredTime: lenientMs,
@@ -67,6 +71,8 @@ export function parseRobotMessage(raw: unknown): ParsedRobotMessage {
   if (!parsed.success) return { ok: false, faults: listFaults(parsed.error) };
   return { ok: true, view: toView(parsed.data, hadInvalidText) };
 }
+
+const isPresent = (id: string | null): boolean => id !== null && id !== '';
 
 function toView(payload: z.infer<typeof robotMessageSchema>, hadInvalidText: boolean): RobotMessageView {
   const { sessionWebhook, sessionWebhookExpiredTime: expiresAtMs } = payload;
@@ -89,6 +95,7 @@ function toView(payload: z.infer<typeof robotMessageSchema>, hadInvalidText: boo
         : readContent(payload),
     replyAddress: sessionWebhook === null || expiresAtMs === null ? null : { sessionWebhook, expiresAtMs },
     isInAtList: payload.isInAtList,
+    isOwnEcho: isPresent(payload.senderId) && payload.senderId === payload.chatbotUserId,
     hadInvalidText,
   };
 }

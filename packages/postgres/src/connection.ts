@@ -29,11 +29,18 @@ const types = new pg.TypeOverrides();
 types.setTypeParser(int8, Number);
 
 /**
- * Connects to Postgres. No query waits for ever: connecting 5 s, a statement 15 s, an idle transaction 30 s
+ * Connects to Postgres. No query waits for ever: connecting 5 s, a statement 15 s, an idle transaction 30 s unless told
  * (one stuck transaction would otherwise hold back vacuum and every lock it took).
  * A lost connection is logged and replaced by the pool; the query that was on it rejects.
  */
-export function createPostgres<T>(o: { url: string; schema?: string; poolSize: number; log: Logger }): Database<T> {
+export function createPostgres<T>(o: {
+  url: string;
+  schema?: string;
+  poolSize: number;
+  log: Logger;
+  /** For a service whose rows others take over when it is silent: its locks must not outlive its leases. */
+  idleInTransactionMs?: number;
+}): Database<T> {
   let count = () => {};
   const pool = new pg.Pool({
     Client: createPreparedClient(() => count()),
@@ -44,7 +51,7 @@ export function createPostgres<T>(o: { url: string; schema?: string; poolSize: n
     idleTimeoutMillis: 30_000,
     statement_timeout: 15_000,
     query_timeout: 20_000,
-    idle_in_transaction_session_timeout: 30_000,
+    idle_in_transaction_session_timeout: o.idleInTransactionMs ?? 30_000,
     application_name: `steward ${o.schema ?? 'migrate'}`,
     keepAlive: true,
   });

@@ -6,16 +6,34 @@ export type Listening = { url: string; port: number; close(): Promise<void> };
 
 const CLOSE_LIMIT_MS = 5_000;
 
+/** How long a client may take to send a request, and how many may be connected; what is above is hung up on. */
+export type ListenLimits = { requestMs?: number; connections?: number };
+
+const REQUEST_MS = 20_000;
+const HEADERS_MS = 10_000;
+/** Far more than a reverse proxy keeps open, and far less than what costs memory worth speaking of. */
+const CONNECTIONS = 2_000;
+
 /**
- * Starts to listen; port 0 takes a free one. Slow or silent clients are cut off: 10 s for headers, 20 s for a whole
- * request, 75 s for an idle connection (longer than a reverse proxy keeps its own, so that it closes first).
+ * Starts to listen; port 0 takes a free one. Slow or silent clients are cut off: 10 s for headers, 20 s (or as told) for a
+ * whole request, 75 s for an idle connection (longer than a reverse proxy keeps its own, so that it closes first).
  * Rejects with LISTEN_FAILED when the address cannot be had.
  */
-export async function listen(app: RequestListener, address: { host: string; port: number }): Promise<Listening> {
+export async function listen(
+  app: RequestListener,
+  address: { host: string; port: number },
+  { requestMs = REQUEST_MS, connections = CONNECTIONS }: ListenLimits = {},
+): Promise<Listening> {
   const server = createServer(
-    { headersTimeout: 10_000, requestTimeout: 20_000, keepAliveTimeout: 75_000, connectionsCheckingInterval: 2_000 },
+    {
+      headersTimeout: Math.min(HEADERS_MS, requestMs),
+      requestTimeout: requestMs,
+      keepAliveTimeout: 75_000,
+      connectionsCheckingInterval: Math.min(2_000, requestMs / 2),
+    },
     app,
   );
+  server.maxConnections = connections;
   const close = createClose(server);
   await bind(server, address);
   const bound = server.address();

@@ -74,6 +74,7 @@ describe('loadStewardConfig', () => {
       customRobots: [],
       rooms: [],
       people: [],
+      fairness: { maxWaitingPerConversation: 20, noticeEverySeconds: 60 },
       tools: { hosts: [], secrets: [], prometheus: [] },
       governance: {
         approvalsRooms: [],

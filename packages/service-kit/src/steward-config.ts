@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { findConfigFaults } from './steward-config-faults.ts';
 import { cardTemplateSchema, governanceConfigSchema, toolsConfigSchema } from './steward-config-governance.ts';
+import { fairnessConfigSchema } from './steward-config-fairness.ts';
 import { address, environment, host, name, platformId, secretFile } from './steward-config-parts.ts';
 
 const timeZone = z.string().max(64).refine(isTimeZone, 'must be an IANA time zone such as Asia/Shanghai');
@@ -96,6 +97,7 @@ export const stewardConfigSchema = z
     rooms: z.array(room).max(10_000).default([]),
     people: z.array(person).max(10_000).default([]),
     model: model.optional(),
+    fairness: fairnessConfigSchema.prefault({}),
     tools: toolsConfigSchema.prefault({}),
     governance: governanceConfigSchema.prefault({}),
     operations: operations.prefault({}),

@@ -17,4 +17,11 @@ export type InboundEventTable = {
   settled_at: NullableTimestamp;
 };
 
-export type AdapterTables = OutboxTables & { inbound_event: InboundEventTable };
+export type SecurityFindingTable = {
+  kind: 'body_altered' | 'signature_reused';
+  source: string;
+  source_id: string;
+  count: number;
+};
+
+export type AdapterTables = OutboxTables & { inbound_event: InboundEventTable; security_finding: SecurityFindingTable };

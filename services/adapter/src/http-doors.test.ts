@@ -2,12 +2,12 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import request from 'supertest';
 import { once } from 'node:events';
 import { createServer, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
 import { waitUntil } from '@steward/testkit';
-import { addErrorRoutes, AppError, createHttpApp, createMetrics } from '@steward/service-kit';
+import { addErrorRoutes, AppError, createHttpApp, createMetrics, listen } from '@steward/service-kit';
 import { cardClickedSchema, personChangedSchema } from '@steward/contracts';
 import { decryptEvent, encryptEvent, signCardCallback, signRobotCallback } from '@steward/dingtalk';
-import { addHttpDoors, type HttpDoorContext } from './http-doors.ts';
+import { addHttpDoors, maxBytesInHand, type HttpDoorContext } from './http-doors.ts';
 import type { NewInbound, Recorded } from './record-inbound.ts';
 import { buildPayload, buildRobot, replyKeys, silentLog } from './testing.ts';
 
@@ -159,6 +159,81 @@ describe('the robot door', () => {
     const elsewhere = { 'x-forwarded-for': '203.0.113.7' };
     expect((await post(`/dingtalk/events/ops?${query}`, '{"encrypt":"abc"}', elsewhere, app)).status).toBe(401);
   }, 30_000);
+});
+
+describe('bodies that are in hand', () => {
+  /** A signed request that announces a body of this size and sends none of it. */
+  const begin = (port: number, bytes: number) => {
+    const options = { port, host: '127.0.0.1', method: 'POST', path: '/dingtalk/robot/ops', headers: signed() };
+    const push = httpRequest(options);
+    push.on('error', () => undefined);
+    push.setHeader('content-length', bytes);
+    push.flushHeaders();
+    return push;
+  };
+  const statusOf = async (push: ClientRequest) => {
+    const [answer] = (await once(push, 'response', { signal: AbortSignal.timeout(8_000) })) as [IncomingMessage];
+    return [answer.statusCode, answer.headers['retry-after']];
+  };
+
+  it('are refused before they are read when together they would be too much memory, until there is room again', async () => {
+    const server = createServer(createApp()).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const size = 256 * 1024;
+    const opened: ClientRequest[] = [];
+    try {
+      const refused = new Set<ClientRequest>();
+      for (let n = 0; n < maxBytesInHand / size + 3; n += 1) {
+        const push = begin(port, size);
+        push.on('response', ({ statusCode }) => statusCode === 503 && refused.add(push));
+        opened.push(push);
+      }
+      await waitUntil(() => refused.size === 3, { timeoutMs: 10_000, what: '3 to be refused' });
+      expect(rejected).toEqual(['robot OVERLOADED', 'robot OVERLOADED', 'robot OVERLOADED']);
+      expect(await statusOf(begin(port, 10))).toEqual([503, '1']);
+      for (const push of opened) push.destroy();
+      const isTaken = async () => (await post('/dingtalk/robot/ops', say(), signed(), server)).status === 200;
+      await waitUntil(isTaken, { timeoutMs: 10_000, what: 'the door to be open again' });
+    } finally {
+      for (const push of opened) push.destroy();
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+
+  it('are hung up on when they come too slowly, while others are served', async () => {
+    const server = await listen(createApp(), { host: '127.0.0.1', port: 0 }, { requestMs: 600 });
+    try {
+      const slow = begin(server.port, 1_000);
+      const drip = setInterval(() => slow.write('x'), 50);
+      const answer = statusOf(slow);
+      expect((await post('/dingtalk/robot/ops', say(), signed(), server.url)).status).toBe(200);
+      expect(await answer).toEqual([408, undefined]);
+      clearInterval(drip);
+      slow.destroy();
+      expect(recorded).toHaveLength(1);
+    } finally {
+      await server.close();
+    }
+  });
+
+  it('come over a bounded number of connections', async () => {
+    const server = await listen(createApp(), { host: '127.0.0.1', port: 0 }, { connections: 3 });
+    const opened = Array.from({ length: 3 }, () => connect(server.port, '127.0.0.1'));
+    try {
+      await Promise.all(opened.map((socket) => once(socket, 'connect')));
+      const oneMore = connect(server.port, '127.0.0.1');
+      oneMore.on('error', () => undefined);
+      await once(oneMore, 'close', { signal: AbortSignal.timeout(8_000) });
+      opened[0]?.destroy();
+      const isServed = async () => (await post('/dingtalk/robot/ops', say(), signed(), server.url)).status === 200;
+      await waitUntil(isServed, { timeoutMs: 8_000, what: 'a connection to be free' });
+    } finally {
+      for (const socket of opened) socket.destroy();
+      await server.close();
+    }
+  });
 });
 
 describe('the card door', () => {

@@ -43,6 +43,8 @@ type Doors = HttpDoorContext & {
   refused: MinuteLimit;
   /** Requests at the event door whose body is being read or answered. */
   eventsInHand: number;
+  /** What the bodies of all requests in hand may come to. */
+  bytesInHand: number;
 };
 
 /** Far above any documented payload; a larger body is not from the platform. */
@@ -50,6 +52,8 @@ const maxBodyBytes = 256 * 1024;
 /** The event door reads before it can prove anything, so it reads less, and for so many at once. */
 const maxEventBytes = 64 * 1024;
 const maxEventsInHand = 64;
+/** A burst is refused before it is memory: some thousand messages of a usual size. */
+export const maxBytesInHand = 32 * 1024 * 1024;
 /** Far above what a misconfigured robot causes. */
 const maxRefusalsPerMinute = 600;
 /** The platform gives up after 2.5 s (HTTP push): answering later helps nobody, and it will deliver again. */
@@ -67,6 +71,7 @@ export function addHttpDoors(app: Express, context: HttpDoorContext): void {
     proved: createMinuteLimit({ limit: requestsPerMinute, now }),
     refused: createMinuteLimit({ limit: maxRefusalsPerMinute, now }),
     eventsInHand: 0,
+    bytesInHand: 0,
   };
   const robots = new Map(context.robots.map((robot) => [robot.name, robot]));
   const door = (
@@ -81,6 +86,7 @@ export function addHttpDoors(app: Express, context: HttpDoorContext): void {
       const robot = robots.get(String(request.params.robot));
       if (robot === undefined) throw refuse('UNKNOWN_ROBOT');
       check(robot, request, response);
+      reserveBytes(doors, request, response, limit);
       response.locals.robot = robot;
       next();
     },
@@ -171,6 +177,15 @@ function checkEventCall(doors: Doors, robot: Robot, request: Request, response: 
   if (doors.eventsInHand >= maxEventsInHand) throw refuse('OVERLOADED');
   doors.eventsInHand += 1;
   response.once('close', () => (doors.eventsInHand -= 1));
+}
+
+/** Makes room for a body before it is read: as much as it announces, or as may come of one that announces nothing. */
+function reserveBytes(doors: Doors, request: Request, response: Response, limit: number): void {
+  const announced = Number(request.get('content-length') ?? limit);
+  const bytes = announced >= 0 && announced <= limit ? announced : limit;
+  if (doors.bytesInHand + bytes > maxBytesInHand) throw refuse('OVERLOADED');
+  doors.bytesInHand += bytes;
+  response.once('close', () => (doors.bytesInHand -= bytes));
 }
 
 /** Official samples have seconds and milliseconds; as milliseconds, ten digits would be in 1970. */

@@ -6,8 +6,8 @@ import { receiveRobotMessage } from './receive-robot-message.ts';
 import type { NewInbound } from './record-inbound.ts';
 import { buildPayload, buildRobot, replyKeys, silentLog } from './testing.ts';
 
-/** Receives a payload and returns what the recorder was given, its bus message checked against the contract. */
-async function receive(over: Record<string, unknown>, robot = buildRobot()) {
+/** Receives a payload and returns what the recorder was given. */
+async function take(over: Record<string, unknown>, robot = buildRobot()) {
   const taken: NewInbound[] = [];
   const recorder = {
     pending: () => 0,
@@ -22,8 +22,14 @@ async function receive(over: Record<string, unknown>, robot = buildRobot()) {
   await receiveRobotMessage(context, robot, buildPayload(over), door);
   const [inbound] = taken;
   if (inbound === undefined) throw new Error('nothing was recorded');
-  const message: InboundReceived = inboundReceivedSchema.parse(inbound.message);
-  return { inbound, message, body: message.body, door };
+  return { inbound, door };
+}
+
+/** The same, its bus message checked against the contract. */
+async function receive(...given: Parameters<typeof take>) {
+  const taken = await take(...given);
+  const message: InboundReceived = inboundReceivedSchema.parse(taken.inbound.message);
+  return { ...taken, message, body: message.body };
 }
 
 describe('a robot message on its way to the ledger', () => {
@@ -46,6 +52,17 @@ describe('a robot message on its way to the ledger', () => {
       conversation: { robotCode: 'dingtest', kind: 'group', title: 'ops room' },
       content: { kind: 'text' },
     });
+  });
+
+  it('records what the robot itself said, and tells nobody of it', async () => {
+    const bot = '$:LWCP_v1:$bot';
+    const { inbound } = await take({ msgId: 'msg-1', senderId: bot, chatbotUserId: bot });
+    expect(inbound).toMatchObject({ sourceId: 'msg-1', conversationId: null, message: null, ignored: 'own_echo' });
+    const person = await take({ senderId: '$:LWCP_v1:$someone', chatbotUserId: bot });
+    expect(person.inbound.ignored).toBeUndefined();
+    expect(person.inbound.message).not.toBeNull();
+    for (const absent of [undefined, '', null])
+      expect((await take({ senderId: absent, chatbotUserId: absent })).inbound.ignored).toBeUndefined();
   });
 
   it('trusts a staff id only inside the robot’s own organisation', async () => {

@@ -54,6 +54,8 @@ function toNewInbound(
   door: Door & { bodyHashHex: string },
 ): NewInbound {
   const message = toInboundReceived(context, robot, view, door);
+  // What the robot itself said is no request: known, so that it is refused again, and told to nobody.
+  const echo = view.isOwnEcho ? ({ conversationId: null, message: null, ignored: 'own_echo' } as const) : {};
   return {
     id: message.body.inboundEventId,
     kind: 'robot_message',
@@ -65,6 +67,7 @@ function toNewInbound(
     staffId: message.body.requester.staffId,
     corpId: view.sender.corpId,
     message,
+    ...echo,
   };
 }
 

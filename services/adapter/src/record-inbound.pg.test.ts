@@ -42,6 +42,12 @@ const outboxOf = (source: string) =>
   );
 const auditOf = (source: string) =>
   database.rows<{ subject_id: string }>(`select subject_id from audit.entry where robot_code = '${source}'`);
+const overloaded = { code: 'DOOR_OVERLOADED' };
+const whileLedgerIsLocked = (work: () => Promise<void>) =>
+  database.admin.transaction().execute(async (trx) => {
+    await sql`lock table adapter.inbound_event in access exclusive mode`.execute(trx);
+    await work();
+  });
 const newSource = () => `robot-${randomUUID()}`;
 
 describe('recording a batch', () => {
@@ -77,6 +83,20 @@ describe('recording a batch', () => {
     expect(await auditOf(source)).toHaveLength(4);
     expect(committed).toBeGreaterThan(before);
     expect(recorder.pending()).toBe(0);
+  });
+
+  it('keeps what is ignored for a reason, audits it as such, and gives it no number', async () => {
+    const source = newSource();
+    const recorder = createRecorder();
+    const echo = { source, sourceId: 'm1', conversationId: null, message: null, ignored: 'own_echo' } as const;
+    await Promise.all([recorder.record(buildInbound(echo)), recorder.record(buildInbound({ source }))]);
+    expect(await recorder.record(buildInbound(echo))).toMatchObject({ duplicate: true });
+    const audited = await database.rows(
+      `select kind || ' ' || outcome as what from audit.entry where robot_code = '${source}' order by 1`,
+    );
+    expect(audited).toEqual([{ what: 'inbound.ignored own_echo' }, { what: 'inbound.recorded accepted' }]);
+    expect(await outboxOf(source)).toHaveLength(1);
+    expect((await ledgerOf(source)).map(({ sequence }) => sequence)).toEqual([1, null]);
   });
 
   it('has one effect for repeats inside the batch, and counts them', async () => {
@@ -268,21 +288,51 @@ describe('recording when something is wrong', () => {
   });
 
   it('refuses at the limit instead of letting memory grow, and keeps what it took', async () => {
-    const source = newSource();
+    const [first, second] = [newSource(), newSource()];
     const recorder = createRecorder();
     const taken: Promise<unknown>[] = [];
-    await database.admin.transaction().execute(async (trx) => {
-      await sql`lock table adapter.inbound_event in access exclusive mode`.execute(trx);
-      for (let n = 0; n < 2_000; n += 1) taken.push(recorder.record(buildInbound({ source })));
+    const inRoom = (source: string, room: number) => buildInbound({ source, conversationId: `cid-${room}` });
+    await whileLedgerIsLocked(async () => {
+      for (let n = 0; n < 2_000; n += 1) taken.push(recorder.record(inRoom(n % 2 === 0 ? first : second, n % 20)));
       expect(recorder.pending()).toBe(2_000);
-      await expect(recorder.record(buildInbound({ source }))).rejects.toMatchObject({ code: 'DOOR_OVERLOADED' });
+      await expect(recorder.record(buildInbound({ source: newSource() }))).rejects.toMatchObject(overloaded);
     });
     await Promise.all(taken);
     expect(recorder.pending()).toBe(0);
-    const [count] = await database.rows<{ n: number; top: number }>(
-      `select count(*) as n, max(sequence) as top from adapter.inbound_event where source = '${source}'`,
-    );
-    expect(count).toEqual({ n: 2_000, top: 2_000 });
+    for (const source of [first, second]) {
+      const counts = await database.rows<{ n: number; top: number }>(
+        `select count(*) as n, max(sequence) as top from adapter.inbound_event where source = '${source}' group by conversation_id`,
+      );
+      expect(counts).toEqual(Array.from({ length: 10 }, () => ({ n: 100, top: 100 })));
+    }
+  });
+
+  it('refuses a room and a robot that take more than their part, no other, and takes them again once it has caught up', async () => {
+    const [noisy, quiet] = [newSource(), newSource()];
+    const recorder = createRecorder();
+    const storm: Promise<unknown>[] = [];
+    const others: Promise<unknown>[] = [];
+    const sayIn = (source: string, room: string) => recorder.record(buildInbound({ source, conversationId: room }));
+    await whileLedgerIsLocked(async () => {
+      for (let n = 0; n < 5_000; n += 1) storm.push(sayIn(noisy, 'storm'));
+      // One room of a robot is full: its other rooms and other robots are not.
+      for (let room = 0; room < 4; room += 1)
+        for (let n = 0; n < 200; n += 1) others.push(sayIn(noisy, `room ${room}`));
+      await expect(sayIn(noisy, 'one room more')).rejects.toMatchObject(overloaded);
+      for (let room = 0; room < 10; room += 1) others.push(sayIn(quiet, `room ${room}`));
+      // What has no room, such as a click, counts for its robot alone.
+      others.push(
+        recorder.record(buildInbound({ source: quiet, kind: 'card_click', sourceId: null, conversationId: null })),
+      );
+      expect(recorder.pending()).toBe(200 + 4 * 200 + 11);
+    });
+    const settled = await Promise.allSettled(storm);
+    expect(settled.filter(({ status }) => status === 'fulfilled')).toHaveLength(200);
+    expect(settled.slice(0, 200).every(({ status }) => status === 'fulfilled')).toBe(true);
+    await Promise.all(others);
+    expect(recorder.pending()).toBe(0);
+    expect(await sayIn(noisy, 'storm')).toMatchObject({ duplicate: false });
+    expect(await sayIn(noisy, 'one room more')).toMatchObject({ duplicate: false });
   });
 
   it('rejects everybody and keeps nothing when any part of the transaction fails', async () => {

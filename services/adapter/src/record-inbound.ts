@@ -19,6 +19,8 @@ export type NewInbound = {
   staffId: string | null;
   corpId: string | null;
   message: BusMessage | null;
+  /** Why it is recorded and nothing more: an outcome of the audit log. Such an event has no message. */
+  ignored?: 'own_echo';
 };
 
 export type Recorded = { inboundEventId: string; duplicate: boolean };
@@ -42,7 +44,10 @@ const maxBatch = 200;
 /** Batches under way at once: one commits while the next one fills. */
 const maxLanes = 2;
 /** Beyond this the door answers 503 instead of letting memory grow: about two seconds of work. */
-const maxPending = 2_000;
+export const maxPending = 2_000;
+/** What one room and one robot may have of it, so that a storm in one of them leaves the doors open for the others. */
+const maxPendingOfRoom = 200;
+const maxPendingOfRobot = 1_000;
 /** A race on the same key ends in a unique violation or, with several keys, a deadlock; the second look finds the rows. */
 const maxRaces = 5;
 
@@ -57,6 +62,8 @@ export function createInboundRecorder(o: {
   onAltered: (inbound: NewInbound, count: number) => void;
 }): InboundRecorder {
   let queue: Pending[] = [];
+  const ofRoom = createCounts();
+  const ofRobot = createCounts();
   const roomsInHand = new Set<string>();
   let lanes = 0;
   let inHand = 0;
@@ -87,6 +94,10 @@ export function createInboundRecorder(o: {
         for (const room of rooms) roomsInHand.delete(room);
         lanes -= 1;
         inHand -= batch.length;
+        for (const { inbound, room } of batch) {
+          ofRobot.add(inbound.source, -1);
+          if (room !== null) ofRoom.add(room, -1);
+        }
         if (committed) o.onCommitted();
         flush();
       });
@@ -97,15 +108,36 @@ export function createInboundRecorder(o: {
     pending: () => queue.length + inHand,
     record: (inbound) =>
       new Promise((resolve, reject) => {
-        if (queue.length + inHand >= maxPending) {
+        const room = roomOf(inbound);
+        const isFull =
+          queue.length + inHand >= maxPending ||
+          ofRobot.of(inbound.source) >= maxPendingOfRobot ||
+          (room !== null && ofRoom.of(room) >= maxPendingOfRoom);
+        if (isFull) {
           reject(new AppError('DOOR_OVERLOADED', 'too many events wait to be recorded', { retryable: true }));
           return;
         }
-        queue.push({ inbound, room: roomOf(inbound), resolve, reject });
+        ofRobot.add(inbound.source, 1);
+        if (room !== null) ofRoom.add(room, 1);
+        queue.push({ inbound, room, resolve, reject });
         if (lanes === maxLanes) return;
         if (queue.length === maxBatch) flush();
         else timer ??= setTimeout(flush, windowMs);
       }),
+  };
+}
+
+/** Counts by key; a key that counts nothing takes no memory. */
+function createCounts() {
+  const counts = new Map<string, number>();
+  const of = (key: string): number => counts.get(key) ?? 0;
+  return {
+    of,
+    add: (key: string, by: number): void => {
+      const count = of(key) + by;
+      if (count === 0) counts.delete(key);
+      else counts.set(key, count);
+    },
   };
 }
 
@@ -202,6 +234,7 @@ function toRow(inbound: NewInbound, position: number, repeats: readonly Pending[
     environment: inbound.environment,
     staff_id: inbound.staffId,
     corp_id: inbound.corpId,
+    ignored: inbound.ignored ?? null,
   };
 }
 

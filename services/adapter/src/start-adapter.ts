@@ -13,12 +13,12 @@ import {
 } from '@steward/service-kit';
 import type { Bus } from '@steward/bus';
 import {
-  appendAudit,
   assertMigrated,
   auditStart,
   createDeadLetterGauge,
   createOperatorDesk,
   createRelay,
+  createRetention,
   type Database,
 } from '@steward/postgres';
 import { answerOperator } from './answer-operator.ts';
@@ -27,7 +27,9 @@ import { createRejectionCounter } from './count-rejections.ts';
 import type { AdapterTables } from './database.ts';
 import { addHttpDoors } from './http-doors.ts';
 import type { ReceiveContext } from './receive-robot-message.ts';
-import { createInboundRecorder } from './record-inbound.ts';
+import { noteReuse } from './note-reuse.ts';
+import { createInboundRecorder, maxPending } from './record-inbound.ts';
+import { retireEvents, retireFindings } from './retire-events.ts';
 import { loadRobots } from './robots.ts';
 import { consumeReceipts } from './settle-inbound.ts';
 import { openStreamDoors } from './stream-doors.ts';
@@ -48,6 +50,9 @@ export type AdapterOptions = {
   log: Logger;
   flags: ServeFlags;
 };
+
+/** The platform sends a message in milliseconds and gives up after some seconds; a body that takes longer is not its own. */
+const bodyWithinMs = 5_000;
 
 /** Starts the adapter: doors → ledger → outbox → bus. Resolves when it is serving. */
 export async function startAdapter(o: AdapterOptions): Promise<{ url: string; stop(): Promise<void> }> {
@@ -117,24 +122,32 @@ export async function startAdapter(o: AdapterOptions): Promise<{ url: string; st
     linkWatch.start();
     lifecycle.add('stream links', () => linkWatch.stop());
 
+    const retentions = [
+      createRetention({ table: 'inbound_event', retire: (rows) => retireEvents(db, rows), log, metrics }),
+      createRetention({ table: 'security_finding', retire: (rows) => retireFindings(db, rows), log, metrics }),
+    ];
+    for (const retention of retentions) retention.start();
+    lifecycle.add('retention', async () => {
+      await Promise.all(retentions.map((retention) => retention.stop()));
+    });
+
     const readiness = async () => ({
       database: await o.database.check(),
       bus: { ok: bus.isReady() },
       ...streams.checks(),
     });
-    const auditReuse = (detail: Record<string, unknown>) =>
-      appendAudit(db, 'adapter', [{ kind: 'signature.reused', outcome: 'noted', detail }]);
     const app = createHttpApp({ log, metrics, readiness });
     addHttpDoors(app, {
       ...receive,
       robots,
       rejections,
-      signatures: createSignatureWatch({ metrics, log, audit: auditReuse, now: receive.now }),
+      signatures: createSignatureWatch({ metrics, log, audit: (use) => noteReuse(db, use), now: receive.now }),
       requestsPerMinute: o.requestsPerMinute,
-      isOverloaded: () => loopDelay.isOverloaded(),
+      // Known before a body is read, the same answer costs nothing.
+      isOverloaded: () => loopDelay.isOverloaded() || recorder.pending() >= maxPending,
     });
     addErrorRoutes(app, log);
-    const server = await listen(app, o.flags);
+    const server = await listen(app, o.flags, { requestMs: bodyWithinMs });
     lifecycle.add('http', () => server.close());
     return { url: server.url, stop: () => lifecycle.stop() };
   } catch (error) {

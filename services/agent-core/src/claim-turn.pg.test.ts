@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { sql } from 'kysely';
-import { claimTurn, nextTurn, renewLease, type ClaimedTurn } from './claim-turn.ts';
+import { claimTurn, fenceOf, holdOf, nextTurn, renewLeases, type ClaimedTurn } from './claim-turn.ts';
 import { endTurn, type TurnResult } from './end-turn.ts';
 import { recordInbound } from './record-inbound.ts';
 import { buildReceived, everyLane, openTestDatabase, type InboundOptions } from './testing.ts';
@@ -69,7 +69,7 @@ describe('claiming a turn', () => {
         running.add(turn.conversationId);
         most = Math.max(most, running.size);
         worked.set(turn.conversationId, [...(worked.get(turn.conversationId) ?? []), turn.sequence]);
-        await renewLease(db, turn);
+        await renewLeases(db, [turn]);
         // Before the end commits: from then on another claimer may rightly have the next turn.
         running.delete(turn.conversationId);
         expect(await endTurn({ db, now }, turn, done)).toBe(true);
@@ -157,11 +157,11 @@ describe('a lease that ran out', () => {
     await expireLeases();
     const taken = await claimed();
     expect(taken).toMatchObject({ id: old.id, attempt: 2 });
-    expect(await renewLease(database.db, old)).toBe(false);
+    expect(await renewLeases(database.db, [old])).toEqual(new Set());
     const before = await traces();
     expect(await end(old)).toBe(false);
     expect(await traces()).toEqual(before);
-    expect(await renewLease(database.db, taken)).toBe(true);
+    expect(await renewLeases(database.db, [old, taken])).toEqual(new Set([holdOf(taken)]));
     expect(await end(taken)).toBe(true);
     expect(await end(taken)).toBe(false);
   });
@@ -172,6 +172,75 @@ describe('a lease that ran out', () => {
     await expireLeases();
     const takers = await Promise.all(Array.from({ length: 8 }, () => claim()));
     expect(takers.filter((turn) => turn !== null)).toMatchObject([{ attempt: 2 }]);
+  });
+});
+
+describe('taking a turn over', () => {
+  const takeovers = () =>
+    database.rows<{ outcome: string; service: string; correlation_id: string; detail: Record<string, number> }>(
+      `select outcome, service, correlation_id, detail from audit.entry where kind = 'turn.taken_over'
+       and subject_id in (select id::text from agent_core.turn)`,
+    );
+
+  it('is on record with who waited and how long the lease was over, and nothing else is', async () => {
+    await record({ sequence: 1 });
+    const first = await claimed();
+    expect(first.isTakenOver).toBe(false);
+    expect(await takeovers()).toEqual([]);
+    await expireLeases();
+    const second = await claimed();
+    expect(second.isTakenOver).toBe(true);
+    const [entry, ...more] = await takeovers();
+    expect(more).toEqual([]);
+    expect(entry).toMatchObject({
+      outcome: 'lease_ended',
+      service: 'agent-core',
+      correlation_id: first.correlationId,
+      detail: { attempt: 2, sequence: 1, lane: 'answer' },
+    });
+    expect(entry?.detail.overdueMs).toBeGreaterThanOrEqual(1_000);
+  });
+
+  it('renews all turns of a process at once, an ended lease too while nobody has taken it, and never another attempt', async () => {
+    for (const room of ['a', 'b', 'c']) await record({ room, sequence: 1 });
+    const mine = [await claimed(), await claimed(), await claimed()];
+    await expireLeases();
+    const [a, b, c] = mine;
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three were claimed');
+    await database.rows(`update agent_core.turn set attempt = 2 where id = '${c.id}'`);
+    expect(await renewLeases(database.db, mine)).toEqual(new Set([holdOf(a), holdOf(b)]));
+    const kept = await database.rows(
+      'select id from agent_core.turn where lease_until > now() order by conversation_id',
+    );
+    expect(kept).toEqual(
+      [a, b].sort((x, y) => (x.conversationId < y.conversationId ? -1 : 1)).map(({ id }) => ({ id })),
+    );
+  });
+
+  it('does not wait for a turn that is locked, and does not take it for lost', async () => {
+    await record({ room: 'a', sequence: 1 });
+    await record({ room: 'b', sequence: 1 });
+    const mine = [await claimed(), await claimed()];
+    await database.db.transaction().execute(async (trx) => {
+      await trx
+        .updateTable('turn')
+        .set({ outcome: 'in a transaction' })
+        .where('id', '=', mine[0]?.id ?? '')
+        .execute();
+      expect(await renewLeases(database.connect(1), mine)).toEqual(new Set(mine.map(holdOf)));
+    });
+  });
+
+  it('waits for a transaction under the fence, and the fence refuses whoever comes after the takeover', async () => {
+    await record({ sequence: 1 });
+    const old = await claimed();
+    await expireLeases();
+    await database.db.transaction().execute(async (trx) => {
+      await fenceOf(old)(trx);
+      expect(await claimTurn(database.connect(1), everyLane)).toBeNull();
+    });
+    expect(await claimed()).toMatchObject({ id: old.id, attempt: 2 });
+    await expect(database.db.transaction().execute(fenceOf(old))).rejects.toMatchObject({ code: 'TURN_LOST' });
   });
 });
 

@@ -15,6 +15,12 @@ export type ConversationTable = {
   gap_asked_at: NullableTimestamp;
   last_claimed_at: Timestamp;
   refused_sequence: number | null;
+  full_told_at: NullableTimestamp;
+  failures: Generated<number>;
+  cool_until: NullableTimestamp;
+  error_code: string | null;
+  error_told_at: NullableTimestamp;
+  errors_untold: Generated<number>;
 };
 
 export type TurnTable = {

@@ -3,6 +3,7 @@ import { newId } from '@steward/service-kit';
 import type { OutboundContent } from '@steward/contracts';
 import { auditSteps, tellStep, type AuditEntry, type Db } from '@steward/postgres';
 import type { ClaimedTurn } from './claim-turn.ts';
+import { healthStep, type Failure } from './cool-down.ts';
 import type { AgentTables } from './database.ts';
 import { toOutboundRequested } from './tell-outbound.ts';
 
@@ -12,6 +13,8 @@ export type TurnResult = {
   outcome: string;
   answer: OutboundContent | null;
   detail?: Record<string, unknown>;
+  /** For a failed turn: what that means for its conversation. */
+  failure?: Failure;
   /** The model that worked on it and the prompt it was given, if one did. */
   model?: { name: string; promptHash: string };
 };
@@ -30,13 +33,14 @@ export async function endTurn(
   const entry = toEntry(turn, result, outboundMessageId);
   const answer =
     result.answer && outboundMessageId ? sql`, ${answerSteps(turn, result.answer, outboundMessageId, o.now())}` : sql``;
+  const health = healthStep(turn, result.failure, isOurs);
   const { rows } = await sql`
     with ended as (
       update agent_core.turn
       set status = ${result.status}, outcome = ${result.outcome}, lease_until = null, ended_at = now()
       where id = ${turn.id} and attempt = ${turn.attempt} and status = 'running'
       returning id
-    )${answer}, ${auditSteps('agent-core', [entry], isOurs)}
+    )${answer}${health === null ? sql`` : sql`, ${health}`}, ${auditSteps('agent-core', [entry], isOurs)}
     select id from ended`.execute(o.db);
   return rows.length === 1;
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { createLogger, loadStewardConfig, readEnvironment, runService } from '@steward/service-kit';
 import { createRabbitBus } from '@steward/bus';
 import { createPostgres } from '@steward/postgres';
+import { leaseSeconds } from './claim-turn.ts';
 import type { AgentTables } from './database.ts';
 import { startAgentCore } from './start-agent-core.ts';
 
@@ -36,6 +37,8 @@ await runService({
         url: env.DATABASE_URL,
         schema: 'agent_core',
         poolSize: env.DATABASE_POOL_SIZE,
+        // A process that is paused inside a transaction would hold the row of a turn that others wait to take over.
+        idleInTransactionMs: leaseSeconds * 1_000,
         log,
       }),
       connectBus: (metrics) => createRabbitBus({ url: env.AMQP_URL, service: 'agent-core', log, metrics }),

@@ -2,31 +2,42 @@ import { sql } from 'kysely';
 import { newId } from '@steward/service-kit';
 import type { BusMessageOf, InboundReceived, Lane } from '@steward/contracts';
 import { recordOnce, tell, tellStep, type Db, type Told, type Trx } from '@steward/postgres';
+import { explainNotRun, verdictOn, type Admission, type NotRun } from './admit-turn.ts';
 import type { AgentTables } from './database.ts';
 import { laneOf, parseInbound } from './parse-command.ts';
 
+type RecordContext = {
+  db: Db<AgentTables>;
+  now: () => Date;
+  /** Without it every turn is run. */
+  admission?: Admission;
+};
+
 /**
- * Records an inbound event as a queued turn with its line of transcript, and tells the adapter that it is held here.
- * A bus message that was recorded before is answered with its receipt again and has no other effect. Returns the lane in
- * which there is work now; undefined: perhaps in several.
+ * Records an inbound event as a queued turn with its line of transcript, and tells the adapter that it is held here. One
+ * that is not to be run is recorded as ended, audited and, once in a while, said. A bus message that was recorded before is
+ * answered with its receipt again and has no other effect. Returns the lane in which there is work now; undefined: perhaps
+ * in several.
  */
-export async function recordInbound(
-  o: { db: Db<AgentTables>; now: () => Date },
-  received: InboundReceived,
-): Promise<Lane | undefined> {
-  const turn = toTurn(received);
+export async function recordInbound(o: RecordContext, received: InboundReceived): Promise<Lane | undefined> {
+  const turn = toTurn(received, o.admission);
   const receipt = { subjectId: received.body.inboundEventId, message: toInboundSettled(received, o.now()) };
   if (await recordInOrder(o.db, turn, receipt)) return turn.lane;
   await o.db.transaction().execute(async (trx) => {
-    if (await recordOnce(trx, received.id)) await recordTurn(trx, turn);
+    if (await recordOnce(trx, received.id)) {
+      const outcome = await recordTurn(trx, turn);
+      if (outcome !== null && o.admission !== undefined)
+        await explainNotRun(trx, received, { ...turn, outcome, admission: o.admission, now: o.now() });
+    }
     await tell(trx, [receipt]);
   });
   return undefined;
 }
 
 /**
- * What nearly every event is: new, and the next of its conversation. One statement; false, with no effect, for anything else.
- * The conversation's row lock serialises the recording, so that the watermark misses no number.
+ * What nearly every event is: new, the next of its conversation, and to be run. One statement; false, with no effect, for anything
+ * else. The conversation's row lock serialises the recording, so that the watermark misses no number; and where the number before
+ * it is in the statement's snapshot, so are all turns that the verdict counts.
  */
 async function recordInOrder(db: Db<AgentTables>, turn: NewTurn, receipt: Told): Promise<boolean> {
   const { place, sequence } = turn;
@@ -43,7 +54,8 @@ async function recordInOrder(db: Db<AgentTables>, turn: NewTurn, receipt: Told):
       insert into agent_core.conversation as c (robot_code, conversation_id, kind, recorded_through)
       select ${place.robot_code}, ${place.conversation_id}, ${turn.kind}, ${sequence}::bigint
       where ${sequence}::bigint = 1
-        or exists (select from agent_core.conversation where (robot_code, conversation_id) = (${place.robot_code}, ${place.conversation_id}))
+        or exists (select from agent_core.conversation where (robot_code, conversation_id) = (${place.robot_code}, ${place.conversation_id})
+          and recorded_through + 1 = ${sequence}::bigint and gap_since is null and ${turn.verdict} is null)
       on conflict (robot_code, conversation_id) do update set kind = excluded.kind, recorded_through = excluded.recorded_through
       where c.gap_since is null and c.recorded_through + 1 = excluded.recorded_through
       returning robot_code, conversation_id
@@ -66,13 +78,16 @@ async function recordInOrder(db: Db<AgentTables>, turn: NewTurn, receipt: Told):
     );
 }
 
-/** A new turn with whatever number. */
-async function recordTurn(trx: Trx<AgentTables>, turn: NewTurn): Promise<void> {
+/** A new turn with whatever number: queued, or ended with the outcome that is returned. */
+async function recordTurn(trx: Trx<AgentTables>, turn: NewTurn): Promise<NotRun | null> {
   const { place, sequence, line } = turn;
   await sql`
     insert into agent_core.conversation (robot_code, conversation_id, kind, recorded_through)
     values (${place.robot_code}, ${place.conversation_id}, ${turn.kind}, 0)
     on conflict (robot_code, conversation_id) do update set kind = excluded.kind`.execute(trx);
+  // Under the lock, in a snapshot of its own: everything that was recorded before is seen.
+  const { rows } = await sql<{ outcome: NotRun | null }>`select ${turn.verdict} as outcome`.execute(trx);
+  const outcome = rows[0]?.outcome ?? null;
   await trx
     .insertInto('turn')
     .values({
@@ -81,23 +96,28 @@ async function recordTurn(trx: Trx<AgentTables>, turn: NewTurn): Promise<void> {
       inbound_event_id: turn.inboundEventId,
       sequence,
       lane: turn.lane,
-      status: 'queued',
+      ...(outcome === null
+        ? { status: 'queued' as const }
+        : { status: 'done' as const, outcome, ended_at: sql<Date>`now()` }),
       correlation_id: turn.correlationId,
       inbound: turn.inbound,
     })
     .execute();
-  if (line !== null) {
+  // What is not run is no part of the conversation that the model is shown.
+  if (line !== null && outcome === null) {
     await trx
       .insertInto('transcript')
       .values({ ...place, turn_id: turn.id, speaker: 'person', sequence, ...line })
       .execute();
   }
   await advanceWatermark(trx, place);
+  return outcome;
 }
 
 type NewTurn = ReturnType<typeof toTurn>;
 
-function toTurn({ id, body, correlationId }: InboundReceived) {
+function toTurn(received: InboundReceived, admission: Admission | undefined) {
+  const { id, body, correlationId } = received;
   const { conversation, content, requester, sequence, inboundEventId } = body;
   const isText = content.kind === 'text';
   const lane: Lane = isText ? laneOf(parseInbound(content)) : 'answer';
@@ -110,6 +130,7 @@ function toTurn({ id, body, correlationId }: InboundReceived) {
     kind: conversation.kind,
     sequence,
     lane,
+    verdict: verdictOn(received, lane, admission),
     inbound: JSON.stringify(body),
     line: isText ? { name: requester.nick, text: toTranscriptText(content) } : null,
   };

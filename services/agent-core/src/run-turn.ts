@@ -5,6 +5,7 @@ import { answerRun, answerSkill } from './answer-run.ts';
 import { answerWords } from './answer-words.ts';
 import type { AskModel } from './ask-model.ts';
 import type { ClaimedTurn } from './claim-turn.ts';
+import { judgeFailure } from './cool-down.ts';
 import type { TurnResult } from './end-turn.ts';
 import { principalOf, type GateContext, type GatedTurn } from './gate/gate-context.ts';
 import { judgeAccess, type Access } from './judge-access.ts';
@@ -128,8 +129,17 @@ const refuseSilently = (reason: DenyReason): TurnResult => ({
 function giveUp(context: TurnContext, turn: ClaimedTurn, error: unknown): TurnResult {
   const { code } = describeError(error);
   context.log.error('turn.failed', { turnId: turn.id, correlationId: turn.correlationId, code, error });
-  const text = texts.turnFailed[context.language](turn.correlationId.slice(-8));
-  return { status: 'failed', outcome: 'failed', answer: toMarkdown(text), detail: { code } };
+  const failure = judgeFailure(turn.room, code);
+  const { isSaid, untold, coolSeconds } = failure;
+  const { turnFailed, sameError, coolDown } = texts;
+  const { language } = context;
+  const lines = [
+    turnFailed[language](turn.correlationId.slice(-8)),
+    ...(untold > 0 ? [sameError[language](untold)] : []),
+    ...(coolSeconds > 0 ? [coolDown[language](coolSeconds)] : []),
+  ];
+  const answer = isSaid ? toMarkdown(lines.join('\n\n')) : null;
+  return { status: 'failed', outcome: 'failed', answer, failure, detail: { code, isSaid, coolSeconds } };
 }
 
 const say = (outcome: string, text: string): TurnResult => ({ status: 'done', outcome, answer: toMarkdown(text) });

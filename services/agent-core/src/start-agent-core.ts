@@ -15,10 +15,13 @@ import {
   auditStart,
   createDeadLetterGauge,
   createRelay,
+  createRetention,
   keepDeadLetter,
+  retireInbox,
   type Database,
   type DeadDelivery,
 } from '@steward/postgres';
+import type { Admission } from './admit-turn.ts';
 import { createClickWorker } from './approvals/work-clicks.ts';
 import { createApprovalWatch } from './approvals/watch-approvals.ts';
 import { createOperatorWorker } from './approvals/work-operator-requests.ts';
@@ -72,6 +75,14 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
     const relay = createRelay({ db, bus, log, metrics });
     relay.start();
     lifecycle.add('relay', () => relay.stop());
+    const retention = createRetention({
+      table: 'inbox',
+      retire: (rows) => retireInbox(db, 'agent_core', rows),
+      log,
+      metrics,
+    });
+    retention.start();
+    lifecycle.add('retention', () => retention.stop());
 
     const gate = await openGate({ ...o, db, metrics, now, onTold: () => relay.wake() });
     const { skills, problems } = loadUsableSkills(o, gate);
@@ -112,11 +123,18 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
     gapWatch.start();
     lifecycle.add('gap watch', () => gapWatch.stop());
 
+    const notRun = metrics.counter('steward_turn_not_run_total', 'Turns that were recorded and not run', ['outcome']);
+    const admission: Admission = {
+      fairness: config.fairness,
+      directory: gate.directory,
+      language: config.language,
+      onNotRun: (outcome) => notRun.inc({ outcome }),
+    };
     const onDead = (letter: DeadDelivery) => keepDeadLetter(db, letter);
     await bus.consume(
       'agent-core.inbound.v1',
       async (message) => {
-        if (message.type === 'inbound.received.v1') worker.wake(await recordInbound({ db, now }, message));
+        if (message.type === 'inbound.received.v1') worker.wake(await recordInbound({ db, now, admission }, message));
         if (message.type === 'card.clicked.v1' && (await recordCardClick({ db, now }, message))) clicks.wake();
         if (message.type === 'link.interrupted.v1') await tellInterruption({ ...gate, now }, message);
         if (message.type === 'person.changed.v1') {

@@ -105,6 +105,8 @@ export function buildTurn(o: InboundOptions & { attempt?: number } = {}): Claime
     ageSeconds: 0,
     environment: body.environment,
     inbound: body,
+    isTakenOver: false,
+    room: { failures: 0, errorCode: null, errorAgeSeconds: null, errorsUntold: 0 },
   };
 }
 

@@ -61,6 +61,26 @@ export const texts = {
     en: (reference: string) =>
       `Something went wrong with this request; it is recorded. Please try again, and if it fails again give ${reference} to an administrator.`,
   },
+  sameError: {
+    zh: (count: number) => `（同样的错误此前还出现过 ${count} 次，没有重复提示。）`,
+    en: (count: number) => `(The same happened ${count} more times before; I did not repeat it.)`,
+  },
+  coolDown: {
+    zh: (seconds: number) =>
+      `这里连续出错，我暂停 ${seconds} 秒再处理后面的请求，它们不会丢。命令（/help、/stop）不受影响。`,
+    en: (seconds: number) =>
+      `Several requests in a row failed here, so I pause for ${seconds} s before the next ones; none of them is lost. Commands (/help, /stop) still work.`,
+  },
+  robotLoop: {
+    zh: '这里连续几条消息的发送者都不是本组织成员，看起来像是机器人在互相对话，我先不再回答。本组织的人发言后，或五分钟内没有这类消息后，我会继续。',
+    en: 'The last messages here all came from senders that are nobody of this organisation, as when robots answer each other, so I stay silent. I go on when somebody of this organisation writes, or after five minutes without such messages.',
+  },
+  roomIsFull: {
+    zh: (waiting: number) =>
+      `这里还有 ${waiting} 条请求在排队，我先处理它们；之后发来的暂不处理，请稍后再发。命令（/help、/stop）不受影响。`,
+    en: (waiting: number) =>
+      `I have ${waiting} of your requests waiting and work on those first. What comes on top of them is not run; please send it again later. Commands (/help, /stop) still work.`,
+  },
   unknownRoom: {
     zh: (room: string) =>
       `这个群还没有登记，所以我不在这里回答。请管理员把群编号 ${room} 加入 config/steward.yaml 的 rooms。`,

@@ -6,10 +6,10 @@ import type { AgentTables } from './database.ts';
 
 /**
  * Lets a waiting turn go on. The row is locked before it is looked at: a turn that is just now being put aside is waited for,
- * so that no decision falls between the two. Only the attempts from here on count as crashes.
+ * so that no decision falls between the two, but not one that is worked on. Only the attempts from here on count as crashes.
  */
 export async function wakeTurn(trx: Trx<AgentTables>, turnId: string): Promise<void> {
-  await trx.selectFrom('turn').select('id').where('id', '=', turnId).forUpdate().execute();
+  await trx.selectFrom('turn').select('id').where('id', '=', turnId).forNoKeyUpdate().execute();
   await trx
     .updateTable('turn')
     .set({ status: 'queued', next_attempt_at: sql`now()`, resumed_at_attempt: sql<number>`attempt` })

@@ -150,8 +150,12 @@ describe('the worker', () => {
     const model: AskModel = () => new Promise((resolve) => pending.push((text) => resolve(reply(text))));
     const slow = startWorker(model);
     await waitUntil(() => pending.length === 1, { ...wait, what: 'the first attempt' });
-    await database.rows(`update agent_core.turn set lease_until = now() - interval '1 s'`);
-    await waitUntil(() => pending.length === 2, { ...wait, what: 'the second attempt' });
+    // Until it is taken over: the heartbeat holds on to a lease that nobody has taken.
+    const isTaken = async () => {
+      await database.rows(`update agent_core.turn set lease_until = now() - interval '1 s' where attempt = 1`);
+      return pending.length === 2;
+    };
+    await waitUntil(isTaken, { ...wait, what: 'the second attempt' });
     pending[0]?.('stale');
     const lost = slow.metrics.counter('steward_turn_lost_total', '', []);
     await waitUntil(async () => (await lost.get()).values[0]?.value === 1, { ...wait, what: 'the loss to be counted' });

@@ -1,8 +1,9 @@
 import { sql } from 'kysely';
 import { createLoop, type Loop } from '@steward/service-kit';
 import type { Lane } from '@steward/contracts';
-import { claimTurn, fenced, leaseSeconds, renewLease, type ClaimedTurn } from './claim-turn.ts';
+import { claimTurn, fenced, fenceOf, type ClaimedTurn } from './claim-turn.ts';
 import { endTurn } from './end-turn.ts';
+import { createLeases, type Leases } from './hold-leases.ts';
 import { runTurn, type TurnContext, type TurnOutcome } from './run-turn.ts';
 import { putAside } from './wake-turn.ts';
 
@@ -49,12 +50,25 @@ function createWorkOn(o: WorkerOptions) {
     'Turns that another process took over while this one worked',
     [],
   );
+  const takenOver = o.metrics.counter(
+    'steward_turn_taken_over_total',
+    'Turns that this process took over because their lease had ended',
+    [],
+  );
+  const leases = createLeases(o);
   const duration = o.metrics.histogram('steward_turn_seconds', 'From recording to the end of a turn', ['lane']);
   return async (lanes: readonly Lane[], stopping: AbortSignal): Promise<'more' | 'idle'> => {
+    await leases.catchUp();
     const turn = await claimTurn(o.db, lanes);
     if (turn === null) return 'idle';
+    if (turn.isTakenOver) {
+      takenOver.inc();
+      const { id: turnId, correlationId, attempt } = turn;
+      o.log.warn('turn.taken_over', { turnId, correlationId, attempt });
+    }
     const started = performance.now();
-    const result = await underLease(o, turn, stopping, (signal) => runTurn(o, turn, signal));
+    const fencedContext = { ...o, fence: fenceOf(turn) };
+    const result = await underLease(o, leases, turn, stopping, (signal) => runTurn(fencedContext, turn, signal));
     if (result === 'postponed' || result === 'lost') {
       if (result === 'lost') lost.inc();
       return 'more';
@@ -90,23 +104,12 @@ function createWorkOn(o: WorkerOptions) {
  */
 async function underLease(
   o: TurnContext,
+  leases: Leases,
   turn: ClaimedTurn,
   stopping: AbortSignal,
   work: (signal: AbortSignal) => Promise<TurnOutcome>,
 ): Promise<TurnOutcome | 'postponed' | 'lost'> {
-  const lease = new AbortController();
-  const timer = setInterval(
-    () => {
-      renewLease(o.db, turn)
-        .then((kept) => {
-          if (!kept) lease.abort();
-        })
-        .catch((error: unknown) =>
-          o.log.warn('turn.lease.unrenewed', { turnId: turn.id, correlationId: turn.correlationId, error }),
-        );
-    },
-    (leaseSeconds * 1_000) / 3,
-  );
+  const lease = leases.hold(turn);
   try {
     const signal = AbortSignal.any([stopping, lease.signal]);
     // A turn that was claimed while this process began to stop is for another one.
@@ -119,7 +122,7 @@ async function underLease(
     const delaySeconds = stopping.aborted ? 0 : turn.attempt - turn.resumedAtAttempt;
     return (await postpone(o, turn, delaySeconds)) ? 'postponed' : 'lost';
   } finally {
-    clearInterval(timer);
+    lease.release();
   }
 }
 

@@ -383,7 +383,8 @@ describe('retries', () => {
     const saved = await retryAll();
     expect(saved.retries).toBeGreaterThanOrEqual(10);
     expect(saved.retries).toBeLessThanOrEqual(10 + saved.earned);
-    await database.rows('truncate outbound_sender.outbound_message, outbound_sender.delivery_attempt');
+    await database.rows(`update outbound_sender.outbound_message
+      set status = 'failed', lease_until = null, ended_at = now() where ended_at is null`);
     await database.rows('update outbound_sender.send_budget set retry_tokens = 0, retry_tokens_at = now()');
     const startedMs = Date.now();
     await tryFirst(12);

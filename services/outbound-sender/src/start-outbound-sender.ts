@@ -19,7 +19,9 @@ import {
   createDeadLetterGauge,
   createOperatorDesk,
   createRelay,
+  createRetention,
   keepDeadLetter,
+  retireInbox,
   type Database,
 } from '@steward/postgres';
 import { answerOperator } from './answer-operator.ts';
@@ -77,6 +79,14 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
     const relay = createRelay({ db, bus, log, metrics });
     relay.start();
     lifecycle.add('relay', () => relay.stop());
+    const retention = createRetention({
+      table: 'inbox',
+      retire: (rows) => retireInbox(db, 'outbound_sender', rows),
+      log,
+      metrics,
+    });
+    retention.start();
+    lifecycle.add('retention', () => retention.stop());
 
     const robots = loadSenderRobots(config, o.secretsDir);
     const api = createApiClient(config.dingtalk);

@@ -1,6 +1,7 @@
 import { maxOutboundTextLength } from '@steward/contracts';
 import { appendAudit } from '@steward/postgres';
 import { actorOf, type GateContext, type GatedTurn } from '../gate/gate-context.ts';
+import { transact } from '../gate/transact.ts';
 import { quoteForMarkdown } from '../quote-for-markdown.ts';
 import { renderClock } from '../render-clock.ts';
 import { approvalTexts } from './approval-texts.ts';
@@ -47,20 +48,22 @@ async function auditNotFound(
   decision: string,
   code: string,
 ): Promise<void> {
-  await appendAudit(context.db, 'agent-core', [
-    {
-      kind: 'approval.refused',
-      outcome: 'not_found',
-      correlationId: turn.correlationId,
-      environment: turn.environment,
-      robotCode: turn.robotCode,
-      conversationId: turn.conversationId,
-      actor: actorOf(principal),
-      door: turn.inbound.door,
-      subjectId: turn.id,
-      detail: { code, decision },
-    },
-  ]);
+  await transact(context, (trx) =>
+    appendAudit(trx, 'agent-core', [
+      {
+        kind: 'approval.refused',
+        outcome: 'not_found',
+        correlationId: turn.correlationId,
+        environment: turn.environment,
+        robotCode: turn.robotCode,
+        conversationId: turn.conversationId,
+        actor: actorOf(principal),
+        door: turn.inbound.door,
+        subjectId: turn.id,
+        detail: { code, decision },
+      },
+    ]),
+  );
 }
 
 /** What the decider hears. */
@@ -129,7 +132,7 @@ export async function answerShow(context: GateContext, gated: GatedTurn, argumen
   if (principal.staffId === null) return t.refused.vote_of_unknown_person;
   if (!(await isVisible(context, gated, request))) return t.refused.wrong_place;
   const { staffId, corpId } = principal;
-  return context.db.transaction().execute(async (trx) => {
+  return transact(context, async (trx) => {
     const whole = renderWhole(context.language, await toShown(trx, context, request), request.digest.toString('hex'));
     const text = `${whole}\n${statusText(context.language, request.status, request.endReason)}`;
     // What would be cut on its way was not shown.
@@ -170,7 +173,7 @@ export async function answerCancel(context: GateContext, gated: GatedTurn, argum
   if (found === null) return t.notFound(code);
   if (principal.staffId === null || principal.staffId !== found.requesterStaffId) return t.notYours(code);
   const by = { corpId: principal.corpId, staffId: principal.staffId };
-  const closed = await context.db.transaction().execute(async (trx) => {
+  const closed = await transact(context, async (trx) => {
     const request = await lockUnused(trx, found.id);
     if (request === null) return { ...found, status: 'used' as const };
     if (request.status !== 'pending' && request.status !== 'approved') return request;

@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { appendAudit } from '@steward/postgres';
 import { actorOf, type GateContext, type GatedTurn } from '../gate/gate-context.ts';
+import { transact } from '../gate/transact.ts';
 import { approvalTexts } from './approval-texts.ts';
 import { endRequest } from './end-request.ts';
 import { freeze, unfreeze, type FreezeOutcome } from './freeze.ts';
@@ -17,20 +18,22 @@ export async function answerFreeze(
   const { freezeRoles } = context.governance;
   const { corpId, staffId } = principal;
   if (staffId === null || !freezeRoles.some((role) => principal.roles.includes(role))) {
-    await appendAudit(context.db, 'agent-core', [
-      {
-        kind: 'freeze.changed',
-        outcome: 'refused',
-        correlationId: turn.correlationId,
-        environment: turn.environment,
-        robotCode: turn.robotCode,
-        conversationId: turn.conversationId,
-        actor: actorOf(principal),
-        door: turn.inbound.door,
-        subjectId: turn.environment,
-        detail: { why: 'no_role', verb },
-      },
-    ]);
+    await transact(context, (trx) =>
+      appendAudit(trx, 'agent-core', [
+        {
+          kind: 'freeze.changed',
+          outcome: 'refused',
+          correlationId: turn.correlationId,
+          environment: turn.environment,
+          robotCode: turn.robotCode,
+          conversationId: turn.conversationId,
+          actor: actorOf(principal),
+          door: turn.inbound.door,
+          subjectId: turn.environment,
+          detail: { why: 'no_role', verb },
+        },
+      ]),
+    );
     return t.noRole(freezeRoles.join(', '));
   }
   const { environment, correlationId } = turn;
@@ -73,7 +76,7 @@ export async function answerStop(context: GateContext, { turn, principal }: Gate
   const t = approvalTexts[context.language];
   const { staffId, corpId } = principal;
   if (staffId === null) return t.nothingToStop;
-  const stopped = await context.db.transaction().execute(async (trx) => {
+  const stopped = await transact(context, async (trx) => {
     const { rows: requests } = await sql<{ id: string }>`
       select r.id from agent_core.approval_request r join agent_core.tool_call c on c.id = r.tool_call_id
       join agent_core.turn t on t.id = c.turn_id

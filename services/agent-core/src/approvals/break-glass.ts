@@ -7,6 +7,7 @@ import type { AgentTables } from '../database.ts';
 import type { BreakGlassTable } from '../governance-tables.ts';
 import { actorOf, findTool, type GateContext, type GatedTurn } from '../gate/gate-context.ts';
 import { recordCall, type JudgedCall } from '../gate/propose-call.ts';
+import { transact } from '../gate/transact.ts';
 import { quoteForMarkdown } from '../quote-for-markdown.ts';
 import { renderClock } from '../render-clock.ts';
 import { tellOutbound } from '../tell-outbound.ts';
@@ -38,9 +39,7 @@ export async function breakGlass(context: GateContext, gated: GatedTurn, argumen
   if (findTool(context.tools, toolName, turn.environment) === null) return t.glassTool(quoteForMarkdown(toolName));
   const glass = { corp_id: corpId, staff_id: staffId, tool: toolName, reason: reason.trim().slice(0, 500) };
   const targets = await listWitnesses(context, gated);
-  const opened = await context.db
-    .transaction()
-    .execute((trx) => openGlass(trx, context, gated, { ...glass, minutes, targets }));
+  const opened = await transact(context, (trx) => openGlass(trx, context, gated, { ...glass, minutes, targets }));
   if (opened.correlation_id !== turn.correlationId) {
     const text = t.glassUnreviewed(toPlain(context, opened));
     return refuse(context, gated, 'unreviewed', text);
@@ -158,7 +157,7 @@ export async function useBreakGlass(context: GateContext, gated: GatedTurn, judg
     robot: context.directory.robots.get(turn.robotCode)?.name ?? '',
     environment: turn.environment,
   });
-  await context.db.transaction().execute(async (trx) => {
+  await transact(context, async (trx) => {
     await recordCall(trx, gated, judged, { status: 'ready', code: 'break_glass' });
     const attempts = judged.known?.definition.repeatable ? 3 : 1;
     await trx
@@ -204,7 +203,7 @@ export async function reviewGlass(context: GateContext, gated: GatedTurn, note: 
     return refuse(context, gated, 'no_role', t.noRole(reviewRoles.join(', ')));
   if (principal.corpId === glass.corp_id && principal.staffId === glass.staff_id)
     return refuse(context, gated, 'requester', t.refused.vote_of_requester);
-  const signedOff = await context.db.transaction().execute(async (trx) => {
+  const signedOff = await transact(context, async (trx) => {
     const { numUpdatedRows } = await trx
       .updateTable('break_glass')
       .set({
@@ -261,18 +260,20 @@ async function refuse(
   why: string,
   text: string,
 ): Promise<string> {
-  await appendAudit(context.db, 'agent-core', [
-    {
-      kind: 'glass.refused',
-      outcome: why,
-      correlationId: turn.correlationId,
-      environment: turn.environment,
-      robotCode: turn.robotCode,
-      conversationId: turn.conversationId,
-      actor: actorOf(principal),
-      door: turn.inbound.door,
-      subjectId: turn.id,
-    },
-  ]);
+  await transact(context, (trx) =>
+    appendAudit(trx, 'agent-core', [
+      {
+        kind: 'glass.refused',
+        outcome: why,
+        correlationId: turn.correlationId,
+        environment: turn.environment,
+        robotCode: turn.robotCode,
+        conversationId: turn.conversationId,
+        actor: actorOf(principal),
+        door: turn.inbound.door,
+        subjectId: turn.id,
+      },
+    ]),
+  );
   return text;
 }

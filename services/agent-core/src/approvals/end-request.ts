@@ -4,6 +4,7 @@ import type { AgentTables } from '../database.ts';
 import { endCall } from '../gate/end-call.ts';
 import type { GateContext } from '../gate/gate-context.ts';
 import type { CallRow } from '../gate/load-calls.ts';
+import { transact } from '../gate/transact.ts';
 import type { CallStatus } from '../governance-tables.ts';
 import { wakeTurn } from '../wake-turn.ts';
 import { lockRequest, lockUnused, type RequestRow } from './load-request.ts';
@@ -67,7 +68,7 @@ export async function endRequest(
 export async function voidRequest(context: GateContext, call: CallRow, why: string): Promise<void> {
   const { requestId } = call;
   if (requestId === null) return;
-  await context.db.transaction().execute(async (trx) => {
+  await transact(context, async (trx) => {
     const request = await lockUnused(trx, requestId);
     if (request === null || (request.status !== 'pending' && request.status !== 'approved')) return;
     await endRequest(trx, context, request, { status: 'void', why, text: null, by: null });

@@ -3,6 +3,7 @@ import type { Environment } from '@steward/contracts';
 import { appendAudit, type Trx } from '@steward/postgres';
 import type { AgentTables } from '../database.ts';
 import type { GateContext } from '../gate/gate-context.ts';
+import { transact } from '../gate/transact.ts';
 import { wakeTurn } from '../wake-turn.ts';
 
 /** Who moves the switch: a person whom the platform or a signature vouches for, or the account at the command line. */
@@ -21,7 +22,7 @@ type Move = { environment: Environment; mover: Mover; reason: string; correlatio
  * what had begun already: those attempts and sends are not stopped by this (note A8).
  */
 export async function freeze(context: GateContext, o: Move): Promise<FreezeOutcome> {
-  return context.db.transaction().execute(async (trx) => {
+  return transact(context, async (trx) => {
     const current = await lockSwitch(trx, o.environment);
     if (current.frozen) return { kind: 'unchanged' };
     await setSwitch(trx, o, true);
@@ -38,7 +39,7 @@ export async function freeze(context: GateContext, o: Move): Promise<FreezeOutco
 
 /** Opens an environment again; never by whoever froze it. Held calls go on, as far as their time allows. */
 export async function unfreeze(context: GateContext, o: Move): Promise<FreezeOutcome> {
-  const outcome = await context.db.transaction().execute(async (trx): Promise<FreezeOutcome> => {
+  const outcome = await transact(context, async (trx): Promise<FreezeOutcome> => {
     const current = await lockSwitch(trx, o.environment);
     if (!current.frozen) return { kind: 'unchanged' };
     if (current.changed_by === nameMover(o.mover)) {

@@ -5,6 +5,7 @@ import { decideRequest, mayVote } from '@steward/governance';
 import type { AgentTables } from '../database.ts';
 import { actorOf, type GateContext } from '../gate/gate-context.ts';
 import { maxAttempts } from '../gate/open-tool-attempt.ts';
+import { transact } from '../gate/transact.ts';
 import { wakeTurn } from '../wake-turn.ts';
 import type { RefusalReason } from './approval-texts.ts';
 import { endRequest } from './end-request.ts';
@@ -43,7 +44,7 @@ export async function recordDecision(
   requestId: string,
   decision: Decision,
 ): Promise<DecisionOutcome> {
-  const outcome = await context.db.transaction().execute((trx) => decide(trx, context, requestId, decision));
+  const outcome = await transact(context, (trx) => decide(trx, context, requestId, decision));
   context.metrics
     .counter('steward_approval_decision_total', 'Decisions by what came of them', ['decision', 'outcome'])
     .inc({ decision: decision.decision, outcome: outcome.kind === 'refused' ? outcome.reason : outcome.kind });

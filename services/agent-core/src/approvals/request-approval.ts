@@ -14,6 +14,7 @@ import {
 import type { AgentTables } from '../database.ts';
 import type { GateContext, GatedTurn } from '../gate/gate-context.ts';
 import { recordCall, type JudgedCall } from '../gate/propose-call.ts';
+import { transact } from '../gate/transact.ts';
 import type { ApprovalPlaceTable } from '../governance-tables.ts';
 import { isPlainJson } from '../is-plain-json.ts';
 import type { Tool } from '../tool.ts';
@@ -50,7 +51,7 @@ export async function requestApproval(context: GateContext, gated: GatedTurn, ca
   const preview = await loadPreview(gated, call);
   if (preview === 'failed') return refuseCall(context, gated, call, 'preview_failed');
   const draft: Draft = { gated, call, obligations, staffId, preview };
-  await context.db.transaction().execute((trx) => openRequest(trx, context, draft));
+  await transact(context, (trx) => openRequest(trx, context, draft));
   context.onTold();
 }
 
@@ -83,7 +84,7 @@ async function refuseCall(
   code: string,
   result?: string,
 ): Promise<void> {
-  await context.db.transaction().execute((trx) => recordCall(trx, gated, call, { status: 'refused', code, result }));
+  await transact(context, (trx) => recordCall(trx, gated, call, { status: 'refused', code, result }));
 }
 
 /** What will change, as the system says now. A tool that promises a preview and cannot give one is not asked for. */

@@ -2,12 +2,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describeError, newId, redact } from '@steward/service-kit';
 import { hashDefinition } from '@steward/governance';
 import { tellRun, tellUnknown } from '../approvals/end-request.ts';
+import { leaseSeconds } from '../claim-turn.ts';
 import { tellOutbound } from '../tell-outbound.ts';
 import type { Tool, ToolResult } from '../tool.ts';
 import { closeAttempt, endCall, hasBegunSince, toEnding, type CallEnding } from './end-call.ts';
 import { findTool, toCallContext, type GateContext, type GatedTurn } from './gate-context.ts';
 import type { CallRow } from './load-calls.ts';
 import { maxAttempts, openToolAttempt, type NotOpened, type OpenToolAttempt } from './open-tool-attempt.ts';
+import { transact } from './transact.ts';
 
 /** A call that may run and must not yet: its turn is put aside for a while. */
 export type Held = 'held';
@@ -21,15 +23,22 @@ export async function attemptCall(
   signal: AbortSignal,
 ): Promise<Held | undefined> {
   if (tool.run.kind === 'tell') return tellCall(context, gated, call, tool);
-  const opened = await context.db
-    .transaction()
-    .execute((trx) => openToolAttempt(trx, gated, { call, tool, outboundMessageId: null }));
+  const openingMs = performance.now();
+  const opened = await transact(context, (trx) => openToolAttempt(trx, gated, { call, tool, outboundMessageId: null }));
   if (typeof opened === 'string') return endUnlessHeld(context, gated, call, opened);
   const started = performance.now();
-  const result = await callTool(gated, tool, call, signal);
+  // A process that was paused here may have lost the turn, and its call counts as unknown: it must not happen after that.
+  const isLate = started - openingMs > leaseSeconds * 1_000;
+  const result = isLate ? lateResult : await callTool(gated, tool, call, signal);
   const durationMs = Math.round(performance.now() - started);
   return settleAttempt(context, gated, { call, tool, opened, result, durationMs, signal });
 }
+
+const lateResult: ToolResult = {
+  kind: 'failed',
+  code: 'LEASE_ENDED',
+  text: 'the process was paused before the call, so it was not made',
+};
 
 /**
  * What becomes of a call that could not be begun. One with an approval is held while it may still run; one that may have
@@ -46,7 +55,7 @@ async function endUnlessHeld(
   const codes = { frozen: 'FROZEN', throttled: 'THROTTLED', lost: 'run_by' } as const;
   // The grant of a broken glass is gone when its minutes are over.
   const status = why === 'lost' ? 'expired' : 'failed';
-  return context.db.transaction().execute(async (trx) => {
+  return transact(context, async (trx) => {
     if (await hasBegunSince(trx, call)) return 'held';
     await finishCall(trx, context, call, { status, code: codes[why], result: null });
     return undefined;
@@ -85,11 +94,11 @@ async function tellCall(context: GateContext, gated: GatedTurn, call: CallRow, t
   const request = tool.run.toRequest(call.arguments, toCallContext(gated, call));
   if ('kind' in request) {
     const ending = toEnding(request, tool.definition.maxOutputBytes);
-    await context.db.transaction().execute((trx) => finishCall(trx, context, call, ending));
+    await transact(context, (trx) => finishCall(trx, context, call, ending));
     return undefined;
   }
   const outboundMessageId = newId();
-  const opened = await context.db.transaction().execute(async (trx) => {
+  const opened = await transact(context, async (trx) => {
     const attempt = await openToolAttempt(trx, gated, { call, tool, outboundMessageId });
     if (typeof attempt === 'string') return attempt;
     await tellOutbound(trx, {
@@ -139,6 +148,8 @@ async function settleAttempt(context: GateContext, gated: GatedTurn, o: Settled)
   const { call, tool, opened, durationMs } = o;
   const ending = { ...toEnding(o.result, tool.definition.maxOutputBytes), durationMs };
   const again = ending.status === 'unknown' && tool.definition.repeatable && opened.number < maxAttempts;
+  // Not under the fence of the turn: what came of a call is true whoever has the turn by now. Its own fence is that the
+  // attempt is still open; once another process has closed it as unknown, this changes nothing.
   const ours = await context.db.transaction().execute(async (trx) => {
     const closed = await closeAttempt(trx, call, opened.attemptId, {
       outcome: ending.status,
@@ -171,7 +182,7 @@ export async function resumeCall(
   const isRepeatable = isSame && (tool.definition.repeatable || call.effect === 'read');
   const again = isRepeatable && call.attemptCount < maxAttempts;
   const interrupted = { ...call, hasUnknown: true };
-  await context.db.transaction().execute(async (trx) => {
+  await transact(context, async (trx) => {
     await closeAttempt(trx, call, attempt.id, { outcome: 'unknown', code: 'PROCESS_DIED', durationMs: null });
     if (again) return;
     await finishCall(trx, context, interrupted, { status: 'failed', code: 'PROCESS_DIED', result: null });

@@ -1,6 +1,6 @@
 import type { Environment } from '@steward/contracts';
 import type { Logger, Metrics, StewardConfig } from '@steward/service-kit';
-import type { Db } from '@steward/postgres';
+import type { Db, Trx } from '@steward/postgres';
 import type { Principal } from '@steward/governance';
 import type { ClaimedTurn } from '../claim-turn.ts';
 import type { AgentTables } from '../database.ts';
@@ -36,6 +36,8 @@ export type GateContext = {
   logToolCalls: boolean;
   /** There is something new in the outbox. */
   onTold: () => void;
+  /** For the work of one turn: see `transact`. */
+  fence?: (trx: Trx<AgentTables>) => Promise<void>;
 };
 
 /** A turn whose place was let in, with everything the gate must know of it. */

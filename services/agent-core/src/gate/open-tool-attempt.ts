@@ -3,6 +3,7 @@ import { newId } from '@steward/service-kit';
 import { appendAudit, type Trx } from '@steward/postgres';
 import type { AgentTables } from '../database.ts';
 import { takeToolBudget } from '../call-limits.ts';
+import { renewLeases } from '../claim-turn.ts';
 import type { Tool } from '../tool.ts';
 import { aboutCall } from './end-call.ts';
 import type { GatedTurn } from './gate-context.ts';
@@ -29,6 +30,8 @@ export async function openToolAttempt(
 ): Promise<OpenToolAttempt | NotOpened> {
   const { call, tool } = o;
   if (call.effect !== 'read' && (await isFrozen(trx, call.environment))) return 'frozen';
+  // A whole lease from here on: nobody takes the turn over between this and the call.
+  if ((await renewLeases(trx, [gated.turn])).size === 0) return 'lost';
   if (!(await isWithinLimit(trx, o))) return 'throttled';
   const attempt = { attemptId: newId(), number: call.attemptCount + 1, idempotencyKey: `steward-${call.id}` };
   const written = await writeAttempt(trx, gated, { ...o, ...attempt });

@@ -14,6 +14,7 @@ import type { AgentTables } from '../database.ts';
 import type { CallStatus, Proposer } from '../governance-tables.ts';
 import type { Tool } from '../tool.ts';
 import { actorOf, findTool, type GateContext, type GatedTurn } from './gate-context.ts';
+import { transact } from './transact.ts';
 
 /** A call that somebody proposed; nothing about it has been decided. `arguments` is null where they could not be read. */
 export type ProposedCall = {
@@ -52,9 +53,7 @@ export async function proposeCall(
   const judged = await judgeCall(context, gated, at, call);
   if (judged.verdict.verdict !== 'ask' || judged.known === null) {
     const status = judged.verdict.verdict === 'allow' ? 'ready' : 'refused';
-    await context.db
-      .transaction()
-      .execute((trx) => recordCall(trx, gated, judged, { status, code: judged.verdict.reason }));
+    await transact(context, (trx) => recordCall(trx, gated, judged, { status, code: judged.verdict.reason }));
     return;
   }
   if (await useBreakGlass(context, gated, judged)) return;

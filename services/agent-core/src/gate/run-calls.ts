@@ -5,6 +5,7 @@ import { findTool, type GateContext, type GatedTurn } from './gate-context.ts';
 import { loadCalls, type CallRow } from './load-calls.ts';
 import { proposeCall, type ProposedCall } from './propose-call.ts';
 import { voidRequest } from '../approvals/end-request.ts';
+import { transact } from './transact.ts';
 
 /**
  * `waiting`: some call of the step waits for people or for another service; the turn goes on when that has ended. `isHeld`: one
@@ -67,7 +68,7 @@ async function startCall(
     await voidRequest(context, call, code);
     return undefined;
   }
-  return context.db.transaction().execute(async (trx) => {
+  return transact(context, async (trx) => {
     if (await hasBegunSince(trx, call)) return 'held';
     await endCall(trx, call, { status: 'void', code });
     return undefined;
