@@ -142,7 +142,11 @@ const limits: readonly RateLimit[] = [
 ];
 
 /** What Steward says unasked in any room. */
-const notices: readonly RegExp[] = [/^My link to DingTalk was down/];
+const notices: readonly RegExp[] = [
+  /^My link to DingTalk was down/,
+  /^I have \d+ of your requests waiting/,
+  /^Several requests in a row failed here/,
+];
 
 async function check(campaign: Campaign): Promise<RunReport> {
   const { chaos, conversations, allowances, checked } = campaign;
