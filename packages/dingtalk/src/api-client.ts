@@ -1,4 +1,5 @@
 import { createAppCall, postAndClassify } from './app-call.ts';
+import { createGuardedAgent, type LookupAll } from './guarded-agent.ts';
 import type { RobotApp } from './app-call.ts';
 import { createCardCalls } from './card-calls.ts';
 import type { CardCalls } from './card-calls.ts';
@@ -21,7 +22,8 @@ import { buildCustomRobotUrl } from './signatures.ts';
 export type ApiClient = SendCalls & CardCalls & RecallCalls & PersonCalls;
 
 type SendCalls = {
-  /** Answers where a message came from, without a token. The address is checked against the rule first. */
+  /** Answers where a message came from, without a token. The address is checked against the rule first, and over https
+   * the socket connects to public addresses only. */
   sendBySession(o: {
     sessionWebhook: string;
     rule: SessionWebhookRule;
@@ -55,10 +57,13 @@ export function createApiClient(o: {
   timeoutMs?: number;
   deadlineMs?: number;
   now?: () => number;
+  /** How names of reply addresses are resolved; for tests. */
+  lookup?: LookupAll;
 }): ApiClient {
   const timeoutMs = o.timeoutMs ?? 8_000;
   const deadlineMs = o.deadlineMs ?? 12_000;
   const now = o.now ?? Date.now;
+  const guarded = createGuardedAgent(o.lookup);
   const callAsApp = createAppCall({ timeoutMs, deadlineMs });
   const post = async (door: SendDoor, url: string, body: unknown) =>
     (await postAndClassify({ door, url, body, timeoutMs })).outcome;
@@ -71,7 +76,12 @@ export function createApiClient(o: {
     sendBySession: async ({ sessionWebhook, rule, content, mentions }) => {
       const verdict = checkSessionWebhook(sessionWebhook, rule);
       if (!verdict.ok) return refusedAddress(verdict.reason);
-      return post('session', sessionWebhook, renderWebhookBody(content, mentions));
+      const body = renderWebhookBody(content, mentions);
+      // The rule lets plain http through to the listed hosts of a test robot alone, and those are local ones.
+      if (sessionWebhook.startsWith('http:')) return post('session', sessionWebhook, body);
+      const call = { door: 'session', url: sessionWebhook, body, timeoutMs, dispatcher: guarded } as const;
+      const { outcome } = await postAndClassify(call);
+      return 'code' in outcome && outcome.code === 'ADDRESS_REFUSED' ? refusedAddress('address') : outcome;
     },
     sendToUsers: async ({ app, staffIds, content }) => {
       if (staffIds.length === 0 || staffIds.length > maxUsers) return wrongCount(staffIds.length);

@@ -1,3 +1,5 @@
+import type { Dispatcher } from 'undici';
+
 /** One POST: answered (whatever the status), certainly not sent, or nobody knows. */
 export type PostResult =
   | { kind: 'answered'; httpStatus: number; body: unknown; retryAfterMs: number | null }
@@ -7,6 +9,7 @@ export const maxAnswerBytes = 65_536;
 
 /** Failures that happen before a byte of the request is written: no name, no route, no connection, no trusted peer. */
 const beforeWriting = new Set([
+  'ADDRESS_REFUSED',
   'ECONNREFUSED',
   'ENOTFOUND',
   'EAI_AGAIN',
@@ -35,6 +38,8 @@ export async function postJson(o: {
   timeoutMs: number;
   headers?: Record<string, string>;
   signal?: AbortSignal;
+  /** Whose connections are used; those of the process unless told. */
+  dispatcher?: Dispatcher;
 }): Promise<PostResult> {
   if (o.signal?.aborted) return { kind: 'not_sent', code: toFailureCode(o.signal.reason) };
   const timeout = AbortSignal.timeout(o.timeoutMs);
@@ -46,6 +51,7 @@ export async function postJson(o: {
       body: JSON.stringify(o.body),
       redirect: 'manual',
       signal: o.signal ? AbortSignal.any([timeout, o.signal]) : timeout,
+      ...toFetchOptions(o.dispatcher),
     });
     const retryAfterMs = readRetryAfter(response.headers.get('retry-after'));
     return { kind: 'answered', httpStatus: response.status, body: decode(await readLimited(response)), retryAfterMs };
@@ -68,6 +74,10 @@ async function readLimited(response: Response): Promise<string> {
   }
   return Buffer.concat(chunks).toString('utf8');
 }
+
+/** Node's own copy of the library declares the class again; what `fetch` needs of it is that it can dispatch. */
+const toFetchOptions = (dispatcher: Pick<Dispatcher, 'dispatch'> | undefined): object =>
+  dispatcher === undefined ? {} : { dispatcher };
 
 /** `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), at most ten minutes. */
 function readRetryAfter(value: string | null): number | null {

@@ -18,3 +18,4 @@ export { openText, parseSealKeys, sealText, type SealKeys } from './seal.ts';
 export { createBreaker, type Breaker, type BreakerOutcome, type BreakerState } from './breaker.ts';
 export { backoffMs } from './backoff.ts';
 export { newId } from './new-id.ts';
+export { judgeAddress } from './judge-address.ts';

@@ -1,8 +1,7 @@
 import { lookup as lookupName } from 'node:dns/promises';
 import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { AppError } from '@steward/service-kit';
-import { judgeAddress } from './judge-address.ts';
+import { AppError, judgeAddress } from '@steward/service-kit';
 
 /** Every address of a host name, as text. Rejects when there is none. */
 export type Lookup = (hostname: string) => Promise<readonly string[]>;

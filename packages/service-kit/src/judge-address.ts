@@ -6,7 +6,7 @@ const azureWireServer = '168.63.129.16';
 const privateRanges: readonly string[] = ['private', 'loopback', 'carrierGradeNat', 'uniqueLocal'];
 
 /**
- * Whether a tool may connect to this address (four decimal parts, or IPv6). Public unicast: yes. Private, loopback,
+ * Whether a service may connect to this address (four decimal parts, or IPv6). Public unicast: yes. Private, loopback,
  * carrier-grade and unique-local ones: only where the configuration calls the host private. Everything else (link-local
  * with its metadata services, unspecified, multicast, reserved, tunnels), and what is no address: never. IPv4 inside
  * IPv6 (mapped, and the well-known NAT64 prefix of RFC 6052) counts as what it is. Pure.
