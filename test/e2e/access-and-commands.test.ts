@@ -23,6 +23,7 @@ const answers = {
     '/whoami': `You are ${people.li}\n- staff id: ${people.li}\n- roles: ops`,
     '/room': `This is room-0\n- conversation id: ${roomOf('http')}\n- robot: ${codeOf('http')}\n- environment: test`,
     '/status': 'All is well\n- version: dev\n- time: ',
+    '/quota': 'API calls this month (',
     '/restart api': 'I do not know the command /restart.',
     'who is on call?': 'No model is configured',
   },

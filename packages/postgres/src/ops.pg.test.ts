@@ -23,6 +23,7 @@ afterAll(async () => {
 const views = [
   'recent',
   'dead',
+  'api_calls',
   'approvals',
   'tool_calls',
   'deliveries',

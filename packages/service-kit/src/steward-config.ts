@@ -81,6 +81,8 @@ const dingtalk = z.strictObject({
   /** Active rooms are told when a robot could not be heard by Stream for longer than this. */
   linkNoticeAfterSeconds: z.int().min(1).max(86_400).default(15),
   limits: sendLimits.prefault({}),
+  /** What an organisation's edition allows in a month; the standard one 5,000 (official docs). Absent: nothing is saved. */
+  apiCallsPerMonth: z.int().min(1).max(1_000_000_000).optional(),
 });
 
 /** Where those who run Steward are told what they must look at: at most one room for each environment. */

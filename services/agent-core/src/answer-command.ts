@@ -6,6 +6,7 @@ import { breakGlass, reviewGlass } from './approvals/break-glass.ts';
 import type { AgentTables } from './database.ts';
 import type { GatedTurn } from './gate/gate-context.ts';
 import { listTools } from './gate/list-tools.ts';
+import { answerQuota } from './answer-quota.ts';
 import { quoteForMarkdown } from './quote-for-markdown.ts';
 import { renderClock } from './render-clock.ts';
 import type { TurnContext } from './run-turn.ts';
@@ -13,7 +14,14 @@ import { texts } from './texts.ts';
 import { toolTexts } from './tool-texts.ts';
 
 /** What commands tell about this installation. */
-export type CommandFacts = { version: string; timeZone: string; modelName: string | null; now: () => Date };
+export type CommandFacts = {
+  version: string;
+  timeZone: string;
+  modelName: string | null;
+  /** The quota of the organisation, where it is configured. */
+  apiCallsPerMonth: number | null;
+  now: () => Date;
+};
 
 /** The answer to a command of the control lane. None of them needs a model or waits for a tool. */
 export async function answerCommand(
@@ -76,6 +84,8 @@ async function answerAboutHere(
         robot: quoteForMarkdown(conversation.robotCode),
         environment,
       });
+    case 'quota':
+      return answerQuota(context, conversation.robotCode);
     case 'status':
       return texts.status[language]({
         version: facts.version,

@@ -20,6 +20,8 @@ const aliases = new Map(
     我是谁: 'whoami',
     status: 'status',
     状态: 'status',
+    quota: 'quota',
+    配额: 'quota',
     room: 'room',
     群: 'room',
     tools: 'tools',

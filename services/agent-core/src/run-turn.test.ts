@@ -55,6 +55,7 @@ const run = async (
     version: '1.2.3',
     timeZone: 'Asia/Shanghai',
     modelName: over.askModel === null ? null : 'qwen',
+    apiCallsPerMonth: null,
     now: () => new Date('2026-03-01T00:00:00Z'),
   };
   const context = buildTurnContext(db, { askModel: answering, facts, ...over }, buildConfig());
@@ -217,7 +218,18 @@ describe('a turn that fails', () => {
 describe('the texts', () => {
   it('exist in both languages, non-empty and different', async () => {
     const args = { nick: 'Li', staffId: '7', roles: 'ops', place: 'p', id: 'i', robot: 'r', environment: 'test' };
-    const all = { ...args, well: true, version: '1', clock: 'c', waiting: '1', unsettled: '2', model: 'm' };
+    const all = {
+      ...args,
+      well: true,
+      version: '1',
+      clock: 'c',
+      waiting: '1',
+      unsettled: '2',
+      model: 'm',
+      uses: [],
+      runsOutOn: null,
+      perMonth: null,
+    };
     for (const [name, variants] of Object.entries(texts)) {
       const render = (variant: unknown) =>
         typeof variant === 'function' ? (variant as (o: unknown) => string)(name === 'help' ? true : all) : variant;

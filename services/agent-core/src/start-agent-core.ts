@@ -89,7 +89,13 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
     const worker = createTurnWorker({
       ...gate,
       askModel: createModel(o, now),
-      facts: { version: o.version, timeZone: config.timeZone, modelName: config.model?.name ?? null, now },
+      facts: {
+        version: o.version,
+        timeZone: config.timeZone,
+        modelName: config.model?.name ?? null,
+        apiCallsPerMonth: config.dingtalk.apiCallsPerMonth ?? null,
+        now,
+      },
       skills,
       skillProblems: problems,
       onEnded: () => relay.wake(),

@@ -3,6 +3,15 @@ export type Language = 'zh' | 'en';
 
 type StatusFacts = { well: boolean; version: string; clock: string; waiting: string; unsettled: string; model: string };
 
+export type QuotaFacts = {
+  month: string;
+  used: number;
+  perMonth: number | null;
+  percent: string;
+  runsOutOn: string | null;
+  uses: readonly { what: string; used: number }[];
+};
+
 export const texts = {
   help: {
     zh: (model: boolean) =>
@@ -13,6 +22,7 @@ export const texts = {
         '- /whoami 我看到的你是谁',
         '- /room 这个群的编号和配置',
         '- /status 我现在的状态',
+        '- /quota 本月的 API 调用量',
         model
           ? '- 其他任何话：我会直接回答。'
           : '- 其他任何话：尚未配置模型，请管理员在 config/steward.yaml 里填写 model。',
@@ -25,6 +35,7 @@ export const texts = {
         '- /whoami who you are to me',
         '- /room the id and settings of this room',
         '- /status how I am doing',
+        '- /quota how much of the month’s API calls is spent',
         model
           ? '- anything else: I answer in plain words.'
           : '- anything else: no model is configured yet; an administrator can add `model` to config/steward.yaml.',
@@ -42,6 +53,20 @@ export const texts = {
   modelAway: {
     zh: '模型现在没有回应，请稍后再试。命令（/help）不受影响。',
     en: 'The model does not answer right now; please try again later. Commands (/help) still work.',
+  },
+  quota: {
+    zh: (o: QuotaFacts) =>
+      [
+        `本月（${o.month}）已用 API 调用 ${o.used} 次${o.perMonth === null ? '，未配置配额' : `，配额 ${o.perMonth} 次，已用 ${o.percent} %`}。`,
+        ...(o.runsOutOn === null ? [] : [`按目前的速度，将在 ${o.runsOutOn} 用完。`]),
+        ...o.uses.map(({ what, used }) => `- ${what}：${used}`),
+      ].join('\n'),
+    en: (o: QuotaFacts) =>
+      [
+        `API calls this month (${o.month}): ${o.used}${o.perMonth === null ? '; no quota is configured' : ` of ${o.perMonth}, ${o.percent} %`}.`,
+        ...(o.runsOutOn === null ? [] : [`At this pace they run out on ${o.runsOutOn}.`]),
+        ...o.uses.map(({ what, used }) => `- ${what}: ${used}`),
+      ].join('\n'),
   },
   linkWasDown: {
     zh: (from: string, to: string) => `我在 ${from} 到 ${to} 之间与钉钉断线了。如果我漏了您的消息，请再发一次。`,

@@ -6,6 +6,7 @@ import { decideNext, type Next } from './decide-next.ts';
 import { endOutbound, toEndedEntry, toOutboundSettled } from './end-outbound.ts';
 import { holdScope, type Hold, type Wish } from './hold-scope.ts';
 import type { OpenAttempt } from './open-attempt.ts';
+import { spendStatement } from './quota.ts';
 
 /** What a send came to, in the ledger's words. */
 export type AttemptResult = {
@@ -69,6 +70,9 @@ export async function closeAttempt(
       })
       .where('id', '=', attempt.attemptId)
       .execute();
+    // An attempt that was given up for dead was counted then.
+    const spent = isOpen ? spendStatement({ ...attempt, ...result }) : null;
+    if (spent !== null) await spent.execute(trx);
     if (hold !== null) {
       const { correlationId } = attempt;
       await holdScope(trx, { ...hold, reason: result.code ?? result.outcome, correlationId });
@@ -87,6 +91,7 @@ async function closeDelivered(o: Context, attempt: OpenAttempt, result: AttemptR
   const ended = { id, correlation_id, attempt_count, status: 'accepted' as const, reason: null };
   const message = toOutboundSettled({ ...ended, now: o.now() });
   const isOurs = sql`exists (select from ended)`;
+  const spent = spendStatement({ ...attempt, ...result }, isOurs);
   const { rows } = await sql`
     with ended as (
       update outbound_sender.outbound_message
@@ -97,7 +102,7 @@ async function closeDelivered(o: Context, attempt: OpenAttempt, result: AttemptR
       update outbound_sender.delivery_attempt
       set outcome = 'accepted', code = ${result.code}, process_query_key = ${result.processQueryKey}, ended_at = now()
       where id = ${attempt.attemptId} and ${isOurs}
-    ), unneeded as (
+    ), ${spent === null ? sql`` : sql`spent as (${spent}), `}unneeded as (
       delete from outbound_sender.outbox where subject_id = ${id} and type = 'outbound.recorded.v1' and ${isOurs}
     ), ${tellStep('outbound_sender', { subjectId: id, message }, isOurs)},
     ${auditSteps('outbound-sender', [toEndedEntry(ended)], isOurs)}
@@ -146,6 +151,7 @@ async function closeAbandonedOne(o: Context, id: string): Promise<boolean> {
       .set({ code: processDied, ended_at: sql`now()` })
       .where('id', '=', attempt.attemptId)
       .execute();
+    await spendStatement({ ...attempt, outcome: 'unknown' })?.execute(trx);
     const died: AttemptResult = { outcome: 'unknown', code: processDied, processQueryKey: null, retryAfterMs: null };
     await applyNext(trx, o, attempt, died);
     return true;

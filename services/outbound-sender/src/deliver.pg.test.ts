@@ -20,6 +20,7 @@ const accepted: AttemptResult = { outcome: 'accepted', code: null, processQueryK
 const context = (over: Partial<DeliverContext>): DeliverContext => ({
   db: database.db,
   limits: generous,
+  quotas: [],
   send: () => Promise.resolve(accepted),
   isHeldBack: () => false,
   log: createLogger({ service: 'test', write: (line) => lines.push(JSON.parse(line)) }),

@@ -6,6 +6,7 @@ import type { DeliveryPath, SenderTables } from './database.ts';
 import type { Next } from './decide-next.ts';
 import type { Hold } from './hold-scope.ts';
 import { leaseSeconds, openAttempt, type OpenAttempt } from './open-attempt.ts';
+import type { Quota } from './quota.ts';
 import type { SendLimits } from './send-limits.ts';
 
 const maxHoldMs = 600_000;
@@ -16,6 +17,7 @@ export type Send = (attempt: OpenAttempt) => Promise<AttemptResult>;
 export type DeliverContext = {
   db: Db<SenderTables>;
   limits: SendLimits;
+  quotas: readonly Quota[];
   send: Send;
   isHeldBack: (path: DeliveryPath, budget: string) => boolean;
   log: Logger;

@@ -19,7 +19,7 @@ afterAll(() => database.close());
 const now = () => new Date();
 const isHeldBack = () => false;
 const open = (limits = generous, db: Db<SenderTables> = database.db) =>
-  openAttempt({ db, limits, now, random: () => 0.5, isHeldBack });
+  openAttempt({ db, limits, quotas: [], now, random: () => 0.5, isHeldBack });
 const opened = async (limits = generous): Promise<OpenAttempt> => {
   const attempt = await open(limits);
   if (typeof attempt === 'string') throw new Error(`nothing was opened: ${attempt}`);
@@ -113,6 +113,7 @@ describe('a path that is held back', () => {
     const o = {
       db: database.db,
       limits: generous,
+      quotas: [],
       now,
       random: () => 0.5,
       isHeldBack: (path: string, budget: string) => {
@@ -136,7 +137,14 @@ describe('a path that is held back', () => {
     await database.record();
     await database.rows(`update outbound_sender.outbound_message set recorded_at = now() - interval '7 h'`);
     expect(
-      await openAttempt({ db: database.db, limits: generous, now, random: () => 0.5, isHeldBack: () => true }),
+      await openAttempt({
+        db: database.db,
+        limits: generous,
+        quotas: [],
+        now,
+        random: () => 0.5,
+        isHeldBack: () => true,
+      }),
     ).toBe('again');
     expect(await database.rows('select status, reason from outbound_sender.outbound_message')).toEqual([
       { status: 'failed', reason: 'BREAKER_OPEN' },
@@ -244,9 +252,23 @@ describe('the send budget', () => {
   it('lets one claim in ten take what waited longest, so that no lane starves', async () => {
     const bulk = await database.record({ lane: 'bulk' });
     const control = await database.record({ lane: 'control' });
-    const drawn = await openAttempt({ db: database.db, limits: generous, now, isHeldBack, random: () => 0.09 });
+    const drawn = await openAttempt({
+      db: database.db,
+      limits: generous,
+      quotas: [],
+      now,
+      isHeldBack,
+      random: () => 0.09,
+    });
     expect(drawn).toMatchObject({ outboundMessageId: bulk });
-    const rest = await openAttempt({ db: database.db, limits: generous, now, isHeldBack, random: () => 0.1 });
+    const rest = await openAttempt({
+      db: database.db,
+      limits: generous,
+      quotas: [],
+      now,
+      isHeldBack,
+      random: () => 0.1,
+    });
     expect(rest).toMatchObject({ outboundMessageId: control });
   });
 });

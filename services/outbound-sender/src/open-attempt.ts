@@ -7,6 +7,7 @@ import { giveUpAfterMs } from './decide-next.ts';
 import { endOutbound } from './end-outbound.ts';
 import { findRecall } from './find-recall.ts';
 import type { DeliveryPath, SenderTables } from './database.ts';
+import { mustSave, type Quota } from './quota.ts';
 import type { SendLimits } from './send-limits.ts';
 
 /** An attempt that is written down as `unknown` and may now touch the network, until its lease ends. */
@@ -52,6 +53,7 @@ const agedSeconds = 300;
 export async function openAttempt(o: {
   db: Db<SenderTables>;
   limits: SendLimits;
+  quotas: readonly Quota[];
   isHeldBack: (path: DeliveryPath, budget: string) => boolean;
   now: () => Date;
   /** 0 <= n < 1. */
@@ -77,6 +79,7 @@ export async function openAttempt(o: {
       await putOff(trx, due.id);
       return 'again';
     }
+    if (await mustSave(trx, o.quotas, { ...due, path })) return fail('QUOTA_SAVED');
     return (await writeAttempt(trx, o.limits, due, path, recall.keys)) ?? 'again';
   });
 }

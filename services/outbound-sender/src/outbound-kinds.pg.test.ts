@@ -14,7 +14,8 @@ beforeEach(() => database.clear());
 afterAll(() => database.close());
 
 const now = () => new Date();
-const open = () => openAttempt({ db: database.db, limits: generous, now, random: () => 0.5, isHeldBack: () => false });
+const open = () =>
+  openAttempt({ db: database.db, limits: generous, quotas: [], now, random: () => 0.5, isHeldBack: () => false });
 const opened = async (): Promise<OpenAttempt> => {
   const attempt = await open();
   if (typeof attempt === 'string') throw new Error(`nothing was opened: ${attempt}`);

@@ -18,7 +18,8 @@ afterAll(() => database.close());
 
 const now = () => new Date();
 const context = () => ({ db: database.db, now, random: () => 0 });
-const next = () => openAttempt({ db: database.db, limits: generous, now, random: () => 0.5, isHeldBack: () => false });
+const next = () =>
+  openAttempt({ db: database.db, limits: generous, quotas: [], now, random: () => 0.5, isHeldBack: () => false });
 async function attempt(outcome: AttemptOutcome): Promise<OpenAttempt> {
   const opened = await next();
   if (typeof opened === 'string') throw new Error(`nothing was opened: ${opened}`);

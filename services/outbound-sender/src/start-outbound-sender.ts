@@ -35,6 +35,7 @@ import { recordPersonLookup } from './record-person-lookup.ts';
 import { createCardRegistrar, loadCardRegistrations } from './register-card-callbacks.ts';
 import { isAnythingDue } from './open-attempt.ts';
 import { loadSenderRobots } from './robots.ts';
+import { createQuotaWatch, listQuotas } from './quota.ts';
 import { createSendLimits } from './send-limits.ts';
 import { createSend } from './send-by-path.ts';
 
@@ -95,6 +96,11 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
       breakerOpen.set({ name }, state === 'open' ? 1 : 0);
       log.warn('breaker.changed', { name, state });
     };
+    const quotas = listQuotas(config);
+    const quotaWatch = createQuotaWatch({ db, quotas, log, metrics });
+    quotaWatch.start();
+    lifecycle.add('quota', () => quotaWatch.stop());
+
     const context: DeliverContext = {
       db,
       log,
@@ -102,6 +108,7 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
       now,
       random: Math.random,
       limits: createSendLimits(config),
+      quotas,
       onEnded: () => relay.wake(),
       ...createSend({
         api,
