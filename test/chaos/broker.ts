@@ -6,7 +6,6 @@ export type Broker = {
   deleteExchange: (exchange: string) => Promise<void>;
   /** Publishes what no service of ours would. True: it was routed to a queue. */
   publish: (type: string, body: string) => Promise<boolean>;
-  deadLetters: () => Promise<number>;
   isAlarmed: () => Promise<boolean>;
   /** Copies every bus message from now on aside, for `readTap`; harmless to repeat, needed again after a wipe. */
   tap: () => Promise<void>;
@@ -45,15 +44,6 @@ export function createBroker(managementUrl: string, vhost: string): Broker {
         ...{ properties: { delivery_mode: 2, type }, routing_key: type, payload, payload_encoding: 'string' },
       })) as { routed?: boolean } | undefined;
       return answer?.routed ?? false;
-    },
-    deadLetters: async () => {
-      const counts = await Promise.all(
-        queues.map(async ({ name }) => {
-          const queue = await call('GET', `queues/${at(vhost)}/${at(deadQueueName(name))}`);
-          return (queue as { messages?: number } | undefined)?.messages ?? 0;
-        }),
-      );
-      return counts.reduce((sum, count) => sum + count, 0);
     },
     isAlarmed: async () => ((await call('GET', 'nodes')) as { mem_alarm?: boolean }[]).some((node) => node.mem_alarm),
     tap: async () => {

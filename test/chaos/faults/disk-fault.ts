@@ -53,7 +53,8 @@ async function mountSmallDisk({ stack }: Chaos): Promise<{ folder: string; unmou
   return {
     folder,
     unmount: () => {
-      execFileSync('umount', [folder], { stdio: 'pipe' });
+      // Lazily: a process that ends may hold it for a moment longer.
+      execFileSync('umount', ['--lazy', folder], { stdio: 'pipe' });
       rmdirSync(folder);
     },
   };

@@ -135,7 +135,13 @@ export const poison: Fault = {
   name: 'poison on the bus',
   allows: [],
   inject: async (chaos) => {
-    const before = await chaos.broker.deadLetters();
+    const kept = async () => {
+      const [row] = await chaos.stack.sql<{ count: number }>(
+        'select count(*)::int as count from agent_core.dead_letter',
+      );
+      return row?.count ?? 0;
+    };
+    const before = await kept();
     const bodies = [
       '{"type":"inbound.received.v1"}',
       'not json at all',
@@ -144,9 +150,9 @@ export const poison: Fault = {
     const routed = await Promise.all(bodies.map((body) => chaos.broker.publish('inbound.received.v1', body)));
     askMany(chaos, 3);
     return async () => {
-      const isParked = async () => (await chaos.broker.deadLetters()) - before >= routed.filter(Boolean).length;
+      const isParked = async () => (await kept()) - before >= routed.filter(Boolean).length;
       await see('poison to be parked', isParked, 40_000);
-      return `${routed.filter(Boolean).length} bodies that nobody can read lie in the dead queue`;
+      return `${routed.filter(Boolean).length} bodies that nobody can read are kept as dead letters`;
     };
   },
 };

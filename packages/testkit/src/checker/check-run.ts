@@ -106,7 +106,11 @@ function checkAnswers({ simulator, ledger }: RunFacts, rules: RunRules) {
     .map((one) => `${one.msgId} ${one.mark} was never answered`);
   return {
     lost: padTo(fates.lost, lost, 'a plain question was never answered'),
-    duplicated: padTo(fates.duplicated, listRepeated(known), 'a room heard more answers than it asked questions'),
+    duplicated: padTo(
+      fates.duplicated,
+      [...listRepeated(known), ...listSurplus(asked, known)],
+      'a room heard more answers than it asked questions',
+    ),
     reordered: padTo(fates.reordered, [], 'two answers in the wrong order'),
     unexpected: unasked.map(({ mark, place }) => `${mark} was answered in ${place}, and nobody asked`),
   };
@@ -122,6 +126,21 @@ const listRepeated = (heard: readonly Heard[]): string[] => {
   const plain = heard.filter(({ mark, isRepeat }) => mark !== null && !isRepeat);
   const groups = Map.groupBy(plain, ({ mark }) => mark);
   return [...groups].flatMap(([mark, lines]) => lines.slice(1).map(() => `${mark} was answered more than once`));
+};
+
+/** The last lines of each room that heard more plain answers than it asked plain questions. */
+const listSurplus = (asked: readonly Asked[], heard: readonly Heard[]): string[] => {
+  const isPlain = ({ mark }: { mark: string | null }) => mark === null;
+  const questions = Map.groupBy(asked.filter(isPlain), ({ place }) => place);
+  const answers = Map.groupBy(
+    heard.filter((line) => isPlain(line) && !line.isRepeat),
+    ({ place }) => place,
+  );
+  return [...answers].flatMap(([place, lines]) =>
+    lines
+      .slice(questions.get(place)?.length ?? 0)
+      .map(({ text }) => `${place} heard one answer too many; the last: ${text ?? ''}`),
+  );
 };
 
 /** msgIds whose answer ended as unknown and did not arrive: told to operators, and neither lost nor expected. */

@@ -19,7 +19,7 @@ export type Asked = {
   firstTriedAt: number;
   ackedAt: number | null;
 };
-export type Heard = { n: number; place: string; mark: string | null; isRepeat: boolean };
+export type Heard = { n: number; place: string; mark: string | null; isRepeat: boolean; text?: string };
 
 /**
  * Holds what people said (as the simulator sent it) against what they heard (as the simulator received it); nothing of
@@ -119,5 +119,11 @@ export function toAsked(push: PushRecord): Asked {
 
 export function toHeard(line: ChatRecord): Heard {
   const { n, conversationId, from, text } = line;
-  return { n, place: `${from.id} ${conversationId}`, mark: markOf(text), isRepeat: isMarkedRepeat(text) };
+  return {
+    n,
+    place: `${from.id} ${conversationId}`,
+    mark: markOf(text),
+    isRepeat: isMarkedRepeat(text),
+    text: text.slice(0, 200),
+  };
 }
