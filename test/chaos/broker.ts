@@ -1,4 +1,4 @@
-import { deadQueueName, exchangeName, queues } from '@steward/contracts';
+import { exchangeName, queues } from '@steward/contracts';
 
 /** RabbitMQ as its administrator sees it, in the vhost of the run. */
 export type Broker = {

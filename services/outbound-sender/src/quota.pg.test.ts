@@ -122,7 +122,9 @@ describe('a month that runs out', () => {
     await new Promise((resolve) => setTimeout(resolve, 300));
     await watch.stop();
     expect(lines).toMatchObject([{ event: 'quota.low', organisation: 'corp-1', perMonth: 100, share: 0.81 }]);
-    expect(await metrics.registry.metrics()).toMatch(/steward_quota_used_ratio\{[^}]*organisation="corp-1"[^}]*\} 0\.81/);
+    expect(await metrics.registry.metrics()).toMatch(
+      /steward_quota_used_ratio\{[^}]*organisation="corp-1"[^}]*\} 0\.81/,
+    );
   });
 });
 
