@@ -146,6 +146,8 @@ const notices: readonly RegExp[] = [
   /^My link to DingTalk was down/,
   /^I have \d+ of your requests waiting/,
   /^Several requests in a row failed here/,
+  // Half of the time to decide is over, in a campaign that takes longer than that.
+  /^[2-9A-Z]{4} \(.*\) still waits for a decision, until /,
 ];
 
 async function check(campaign: Campaign): Promise<RunReport> {
