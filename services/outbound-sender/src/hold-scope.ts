@@ -8,10 +8,14 @@ export type Wish = { scope: OutcomeScope; ms: number };
 /** The same for a scope of `send_budget`. */
 export type Hold = { scope: string; ms: number };
 
+const bans: ReadonlySet<string> = new Set(['1111', 'HTTP_403']);
+
 /** What a refusal asks us to pause beyond the message itself; null: nothing. */
 export function wishOf(outcome: SendOutcome): Wish | null {
   if (outcome.kind !== 'retryable' || outcome.scope === undefined || outcome.retryAfterMs === undefined) return null;
   if (outcome.scope === 'content' || outcome.scope === 'target') return null;
+  // One odd answer (a 404 of some proxy) must not silence every robot: a ban is 1111, or a page with 403 (protocol: limits of an address).
+  if (outcome.scope === 'egress' && !bans.has(outcome.code)) return null;
   return { scope: outcome.scope, ms: outcome.retryAfterMs };
 }
 

@@ -195,8 +195,12 @@ describe('what the platform says', () => {
   it.each<[SendOutcome, object]>([
     [refused('retryable', 2_000), { outcome: 'retryable', code: 'RETRYABLE', retryAfterMs: 2_000, wish: null }],
     [
-      { ...refused('retryable', 2_000), scope: 'egress' as const },
+      { ...refused('retryable', 2_000), scope: 'egress' as const, code: '1111' },
       { outcome: 'retryable', retryAfterMs: 2_000, wish: { scope: 'egress', ms: 2_000 } },
+    ],
+    [
+      { ...refused('retryable', 2_000), scope: 'egress' as const, code: 'HTTP_404' },
+      { outcome: 'retryable', retryAfterMs: 2_000, wish: null },
     ],
     [refused('token'), { outcome: 'retryable', code: 'TOKEN' }],
     [refused('permanent'), { outcome: 'permanent' }],
