@@ -4,6 +4,7 @@ import type { PersonChanged, PersonFound } from '@steward/contracts';
 import { appendAudit, closeTold, recordOnce, tell, type Db } from '@steward/postgres';
 import type { AgentTables } from './database.ts';
 import type { RolesOf } from './gate/gate-context.ts';
+import { toInboundSettled } from './inbound-receipt.ts';
 
 type Config = Pick<StewardConfig, 'people' | 'robots' | 'governance'>;
 
@@ -167,14 +168,6 @@ export async function recordPersonChanged(
         },
       ]);
     }
-    const receipt = {
-      type: 'inbound.settled.v1',
-      id: newId(),
-      correlationId: changed.correlationId,
-      causationId: changed.id,
-      occurredAt: o.now().toISOString(),
-      body: { inboundEventId },
-    } as const;
-    await tell(trx, [{ subjectId: inboundEventId, message: receipt }]);
+    await tell(trx, [{ subjectId: inboundEventId, message: toInboundSettled(changed, o.now()) }]);
   });
 }

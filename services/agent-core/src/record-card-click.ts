@@ -1,7 +1,7 @@
-import { newId } from '@steward/service-kit';
 import type { CardClicked } from '@steward/contracts';
 import { appendAudit, recordOnce, tell, type Db, type Trx } from '@steward/postgres';
 import type { AgentTables } from './database.ts';
+import { toInboundSettled } from './inbound-receipt.ts';
 
 /**
  * Records a press of a card's button and tells the adapter that it is held here. What it means is decided afterwards, from
@@ -11,19 +11,10 @@ export async function recordCardClick(
   o: { db: Db<AgentTables>; now: () => Date },
   clicked: CardClicked,
 ): Promise<boolean> {
-  const { body, correlationId } = clicked;
   return o.db.transaction().execute(async (trx) => {
     const isNew = await recordOnce(trx, clicked.id);
     if (isNew) await insertClick(trx, clicked);
-    const receipt = {
-      type: 'inbound.settled.v1',
-      id: newId(),
-      correlationId,
-      causationId: clicked.id,
-      occurredAt: o.now().toISOString(),
-      body: { inboundEventId: body.inboundEventId },
-    } as const;
-    await tell(trx, [{ subjectId: body.inboundEventId, message: receipt }]);
+    await tell(trx, [{ subjectId: clicked.body.inboundEventId, message: toInboundSettled(clicked, o.now()) }]);
     return isNew;
   });
 }

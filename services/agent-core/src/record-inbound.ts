@@ -1,10 +1,11 @@
 import { sql } from 'kysely';
 import { newId } from '@steward/service-kit';
-import type { BusMessageOf, InboundReceived, Lane } from '@steward/contracts';
+import type { InboundReceived, Lane } from '@steward/contracts';
 import { recordOnce, tell, tellStep, type Db, type Told, type Trx } from '@steward/postgres';
 import { explainNotRun, verdictOn, type Admission, type NotRun } from './admit-turn.ts';
 import type { AgentTables } from './database.ts';
 import { laneOf, parseInbound } from './parse-command.ts';
+import { toInboundSettled } from './inbound-receipt.ts';
 
 type RecordContext = {
   db: Db<AgentTables>;
@@ -170,15 +171,4 @@ export async function advanceWatermark(trx: Trx<AgentTables>, place: Place): Pro
         else now() end
     from reached
     where (c.robot_code, c.conversation_id) = (${place.robot_code}, ${place.conversation_id})`.execute(trx);
-}
-
-function toInboundSettled(received: InboundReceived, now: Date): BusMessageOf<'inbound.settled.v1'> {
-  return {
-    type: 'inbound.settled.v1',
-    id: newId(),
-    correlationId: received.correlationId,
-    causationId: received.id,
-    occurredAt: now.toISOString(),
-    body: { inboundEventId: received.body.inboundEventId },
-  };
 }

@@ -7,6 +7,7 @@ import { judgeAccess, type Directory } from './judge-access.ts';
 import { renderClock } from './render-clock.ts';
 import { tellOutbound } from './tell-outbound.ts';
 import { texts, type Language } from './texts.ts';
+import { toInboundSettled } from './inbound-receipt.ts';
 
 /** A conversation that was served within so many minutes before the link fell is active: somebody may have gone on talking. */
 const activeMinutes = 15;
@@ -53,7 +54,7 @@ export async function tellInterruption(
         },
       ]);
     }
-    await tell(trx, [{ subjectId: body.inboundEventId, message: toSettled(interrupted, o.now()) }]);
+    await tell(trx, [{ subjectId: body.inboundEventId, message: toInboundSettled(interrupted, o.now()) }]);
   });
 }
 
@@ -71,15 +72,4 @@ async function findActive(trx: Trx<AgentTables>, { robotCode, from }: LinkInterr
     order by c.last_claimed_at desc
     limit ${maxTold}`.execute(trx);
   return rows.map(({ inbound }) => inbound);
-}
-
-function toSettled(interrupted: LinkInterrupted, now: Date) {
-  return {
-    type: 'inbound.settled.v1',
-    id: newId(),
-    correlationId: interrupted.correlationId,
-    causationId: interrupted.id,
-    occurredAt: now.toISOString(),
-    body: { inboundEventId: interrupted.body.inboundEventId },
-  } as const;
 }
