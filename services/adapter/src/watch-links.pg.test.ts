@@ -141,6 +141,13 @@ describe('the times without a Stream link', () => {
     expect(await gaps()).toMatchObject([{ is_covered: false, is_told: true }]);
   });
 
+  it('are known of a link that fell before anybody looked at it', async () => {
+    const process = startProcess('down');
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await comeBack(process, 20_000);
+    expect(await gaps()).toMatchObject([{ is_covered: false, is_told: true }]);
+  });
+
   it('forgets processes that are long gone', async () => {
     await sql`insert into adapter.stream_link values ('dingtest', gen_random_uuid(), now() - interval '2 days', '{}')`.execute(
       database.admin,

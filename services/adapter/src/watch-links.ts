@@ -47,7 +47,9 @@ export function createLinkWatch(o: {
     const nowMs = o.now().getTime();
     connected.set({ robot: link.robot.name }, status.connected ? 1 : 0);
     if (!status.connected) {
-      link.deafSinceMs ??= status.deafSinceMs ?? nowMs;
+      // It may have been heard for less than a tick: what the connection knows of its end counts then.
+      if (link.deafSinceMs === null || (link.deafSinceMs === 'unknown' && status.deafSinceMs !== null))
+        link.deafSinceMs = status.deafSinceMs ?? nowMs;
       return;
     }
     if (link.deafSinceMs !== null) {
