@@ -13,6 +13,15 @@ afterAll(() => testDatabase.drop());
 const connect = (url: string) => createPostgres<unknown>({ url, schema: 'adapter', poolSize: 2, log: silentLog });
 
 describe('the connection', () => {
+  it('keeps the planner of a service to look-ups by index', async () => {
+    const database = connect(testDatabase.url('steward_adapter'));
+    const { rows } = await sql`select name, setting from pg_settings
+      where name in ('enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit')`.execute(database.db);
+    expect(rows).toHaveLength(4);
+    for (const row of rows) expect(row).toMatchObject({ setting: 'off' });
+    await database.close();
+  });
+
   it('gives no statement and no idle transaction for ever, and says whose connection it is', async () => {
     const database = connect(testDatabase.url('steward_adapter'));
     const { rows } = await sql`select current_setting('statement_timeout') as statement,

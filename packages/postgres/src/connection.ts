@@ -25,6 +25,13 @@ export type Database<T> = {
 const int8 = 20;
 const checkMs = 1_500;
 
+/**
+ * A service looks rows up by an index and never reads a table. Left to itself the planner believes its statistics, which are
+ * older than any flood ("nothing is open"), and joins by reading all that waits: each claim then costs the whole backlog.
+ * What still has to read much is dearer than 10^9 by these settings, and must not be compiled for that.
+ */
+const lookUpOnly = ['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit'].map((name) => `-c ${name}=off`);
+
 const types = new pg.TypeOverrides();
 types.setTypeParser(int8, Number);
 
@@ -53,6 +60,7 @@ export function createPostgres<T>(o: {
     query_timeout: 20_000,
     idle_in_transaction_session_timeout: o.idleInTransactionMs ?? 30_000,
     application_name: `steward ${o.schema ?? 'migrate'}`,
+    ...(o.schema === undefined ? {} : { options: lookUpOnly.join(' ') }),
     keepAlive: true,
   });
   pool.on('error', (error) => o.log.warn('database.connection.lost', { error }));
