@@ -122,12 +122,13 @@ describe('a turn', () => {
     expect(audio.answer?.text).toBe(texts.unsupported.en('audio'));
   });
 
-  it('answers nobody when the platform says that the quota is spent', async () => {
-    expect(await run({ content: { kind: 'quota_notice', text: 'spent' } })).toEqual({
-      status: 'done',
-      outcome: 'quota_notice',
-      answer: null,
-    });
+  it('says that messages do not arrive any more when the platform says so, but spends no call on that', async () => {
+    const content = { kind: 'quota_notice', text: 'spent' } as const;
+    const replyAddress = { sealedUrl: 'v1.sealed', expiresAt: '2099-01-01T00:00:00.000Z' };
+    expect((await run({ content, replyAddress })).answer?.text).toBe(texts.messagesSpent.en);
+    const silent = { status: 'done', outcome: 'quota_notice', answer: null };
+    expect(await run({ content, replyAddress: null })).toEqual(silent);
+    expect(await run({ content, replyAddress, room: 'unknown' })).toEqual(silent);
   });
 
   it('quotes what people and the platform wrote, so that nothing of it becomes Markdown', async () => {

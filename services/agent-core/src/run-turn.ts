@@ -14,6 +14,7 @@ import { isKnownCommand, parseInbound } from './parse-command.ts';
 import { quoteForMarkdown } from './quote-for-markdown.ts';
 import { refuseOnce } from './refuse-once.ts';
 import { texts } from './texts.ts';
+import { tellQuotaSpent } from './tell-quota-spent.ts';
 import { toMarkdown } from './to-markdown.ts';
 
 export type TurnContext = GateContext & {
@@ -54,13 +55,17 @@ export async function runTurn(context: TurnContext, turn: ClaimedTurn, signal: A
   }
 }
 
-/** The platform cut us off for the month: people who run this must know, and there is nobody to answer. */
-function noteQuota(context: TurnContext, turn: ClaimedTurn, text: string): TurnResult {
-  context.log.error('platform.quota.exhausted', {
-    robotCode: turn.robotCode,
-    correlationId: turn.correlationId,
-    text,
-  });
+/**
+ * The platform keeps messages from us until the month ends: people who run this must know. Whoever wrote is told too, where that
+ * costs no call.
+ */
+async function noteQuota(context: TurnContext, turn: ClaimedTurn, text: string): Promise<TurnResult> {
+  const { robotCode, correlationId, inbound } = turn;
+  context.log.error('platform.quota.exhausted', { robotCode, correlationId, text });
+  const why = { quota: 'messages', correlationId, causationId: inbound.inboundEventId } as const;
+  await context.db.transaction().execute((trx) => tellQuotaSpent(trx, context, why));
+  const canAnswer = inbound.replyAddress !== null && judgeAccess(context.directory, inbound).verdict === 'allow';
+  if (canAnswer) return say('quota_notice', texts.messagesSpent[context.language]);
   return { status: 'done', outcome: 'quota_notice', answer: null };
 }
 

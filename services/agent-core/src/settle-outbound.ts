@@ -13,6 +13,7 @@ import { settleTellingCall } from './approvals/settle-telling-call.ts';
 import { replaceFailedCard } from './approvals/tell-places.ts';
 import type { AgentTables } from './database.ts';
 import type { GateContext } from './gate/gate-context.ts';
+import { isCallsSpent, tellQuotaSpent } from './tell-quota-spent.ts';
 
 const requestTypes = ['outbound.requested.v1', 'outbound.requested.v2'] as const;
 
@@ -85,6 +86,10 @@ async function closeAwaited(o: GateContext, settled: Settled): Promise<boolean> 
     await appendAudit(trx, 'agent-core', [toEntry(settled)]);
     await settleTellingCall(trx, o, settled.body);
     if (ending === 'failed') await replaceFailedCard(trx, o, outboundMessageId);
+    if (isCallsSpent(settled.body.reason)) {
+      const why = { quota: 'api_calls', correlationId: settled.correlationId, causationId: settled.id } as const;
+      await tellQuotaSpent(trx, o, why);
+    }
     return true;
   });
 }

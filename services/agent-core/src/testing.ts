@@ -36,7 +36,7 @@ export async function openTestDatabase() {
            agent_core.inbox, agent_core.outbound_tail, agent_core.card_click, agent_core.tool_call, agent_core.tool_call_resolution, agent_core.approval_request,
            agent_core.approval_vote, agent_core.approval_place, agent_core.approval_shown, agent_core.break_glass,
            agent_core.tool_grant, agent_core.tool_attempt, agent_core.tool_budget, agent_core.directory_person,
-           agent_core.operator_request, agent_core.active_policy, agent_core.unknown_told, agent_core.unknown_notice;
+           agent_core.operator_request, agent_core.active_policy, agent_core.unknown_told, agent_core.unknown_notice, agent_core.quota_told;
            update agent_core.freeze set frozen = false, changed_by = null`,
         )
         .execute(admin.db),
@@ -58,6 +58,7 @@ export type InboundOptions = {
   requester?: Partial<InboundReceived['body']['requester']>;
   robotCode?: string;
   environment?: 'test' | 'production';
+  replyAddress?: InboundReceived['body']['replyAddress'];
 };
 
 /** A bus message as the adapter tells it. */
@@ -83,7 +84,7 @@ export function buildReceived(o: InboundOptions = {}): InboundReceived {
       },
       requester: { staffId: 'staff-1', corpId: 'corp-1', nick: 'Li', ...o.requester },
       content: o.content ?? { kind: 'text', text: o.text ?? 'hello', quotedText: null, attachments: 0 },
-      replyAddress: null,
+      replyAddress: o.replyAddress ?? null,
       sentAt: now,
       door: 'http',
     },

@@ -73,6 +73,20 @@ export const texts = {
     en: (from: string, to: string) =>
       `My link to DingTalk was down from ${from} to ${to}. If I missed something you said, please repeat it.`,
   },
+  messagesSpent: {
+    zh: '钉钉说本月的机器人消息额度已用完，您刚才说的话没有送到我这里。请联系管理员升级套餐，或下月再试。',
+    en: 'DingTalk says that this month’s robot messages are used up: what you just said did not reach me. Ask your administrator to raise the plan, or try again next month.',
+  },
+  quotaSpent: {
+    zh: (quota: 'api_calls' | 'messages') =>
+      quota === 'api_calls'
+        ? '钉钉说本月的 API 调用额度已用完：在升级套餐或下月之前，只有直接回复还能发出。/quota 可查看用量明细。'
+        : '钉钉说本月的机器人消息额度已用完：在升级套餐或下月之前，机器人收不到任何消息。',
+    en: (quota: 'api_calls' | 'messages') =>
+      quota === 'api_calls'
+        ? 'DingTalk says that this month’s API calls are used up: until the plan is raised or the month ends only direct replies leave. /quota says on what they were spent.'
+        : 'DingTalk says that this month’s robot messages are used up: until the plan is raised or the month ends nothing that people say reaches the robot.',
+  },
   unsupported: {
     zh: (msgtype: string) => `我还看不懂这种消息（${msgtype}），请发送文字。`,
     en: (msgtype: string) => `I cannot read this kind of message yet (${msgtype}); please send text.`,

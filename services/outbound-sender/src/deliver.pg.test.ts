@@ -3,7 +3,8 @@ import { createLogger, createMetrics } from '@steward/service-kit';
 import type { AttemptResult } from './close-attempt.ts';
 import { deliverNext, type DeliverContext } from './deliver.ts';
 import { waitUntil } from '@steward/testkit';
-import { generous, openTestDatabase } from './testing.ts';
+import { createSendLimits } from './send-limits.ts';
+import { buildReply, buildSendConfig, generous, openTestDatabase } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 let lines: { level: string; event: string; code?: string }[] = [];
@@ -68,6 +69,34 @@ describe('a delivery', () => {
     }
     expect(events('delivery.outcome.lost')).toMatchObject([{ level: 'error', outcome: 'accepted' }]);
     expect(await status()).toEqual([{ status: 'sending', attempt_count: 1 }]);
+  });
+
+  it('calls no API of an organisation again whose month is spent, on any replica, and answers by webhook go on', async () => {
+    const config = buildSendConfig();
+    const spent: AttemptResult = {
+      ...{ outcome: 'permanent', code: '90020', processQueryKey: null, retryAfterMs: null },
+      wish: { scope: 'organisation', ms: 600_000 },
+    };
+    const paths: string[] = [];
+    const replica = () =>
+      context({
+        ...{ db: database.connect(), limits: createSendLimits(config) },
+        send: ({ path }) => Promise.resolve(paths.push(path) && path === 'session_webhook' ? accepted : spent),
+      });
+    await database.record();
+    await deliverNext(replica());
+    await database.record();
+    await database.record({ target: buildReply({ expiresAtMs: Date.now() + 600_000 }) });
+    const other = replica();
+    const isQuiet = async () => (await deliverNext(other)) === 'idle' && paths.length > 1;
+    await waitUntil(isQuiet, { timeoutMs: 20_000, what: 'the answer by webhook' });
+    expect(paths).toEqual(['group_openapi', 'session_webhook']);
+    expect(await database.rows('select status, reason from outbound_sender.outbound_message order by status')).toEqual([
+      { status: 'accepted', reason: null },
+      { status: 'failed', reason: '90020' },
+      { status: 'queued', reason: null },
+    ]);
+    expect(events('send.held')).toMatchObject([{ scope: 'organisation corp-1' }]);
   });
 
   it('calls for people once for each message when the app is refused, and keeps the message', async () => {

@@ -10,8 +10,12 @@ export type Hold = { scope: string; ms: number };
 
 const bans: ReadonlySet<string> = new Set(['1111', 'HTTP_403']);
 
+/** How long the calls of an organisation stand still before the next one asks whether its month is still spent. */
+const spentMs = 600_000;
+
 /** What a refusal asks us to pause beyond the message itself; null: nothing. */
 export function wishOf(outcome: SendOutcome): Wish | null {
+  if (outcome.kind === 'permanent' && outcome.scope === 'organisation') return { scope: 'organisation', ms: spentMs };
   if (outcome.kind !== 'retryable' || outcome.scope === undefined || outcome.retryAfterMs === undefined) return null;
   if (outcome.scope === 'content' || outcome.scope === 'target') return null;
   // One odd answer (a 404 of some proxy) must not silence every robot: a ban is 1111, or a page with 403 (protocol: limits of an address).

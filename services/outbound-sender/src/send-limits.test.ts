@@ -1,14 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { stewardConfigSchema } from '@steward/service-kit';
 import { createSendLimits, type Sending } from './send-limits.ts';
+import { buildSendConfig } from './testing.ts';
 
-const config = stewardConfigSchema.parse({
-  robots: ['ops', 'dba'].map((name) => ({
-    ...{ code: `ding${name}`, name, environment: 'test', corpId: 'corp-1', appKey: 'key-1', doors: ['stream'] },
-    appSecretFile: `${name}.secret`,
-  })),
-  customRobots: [{ name: 'alerts', environment: 'test', accessTokenFile: 'alerts.token' }],
-});
+const config = buildSendConfig('ops', 'dba');
 const limits = createSendLimits(config);
 const group = (robotCode: string) => ({ kind: 'group' as const, robotCode, conversationId: 'cid-1' });
 const openApi: Sending = { budget: 'robot dingops', path: 'group_openapi', target: group('dingops') };

@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import { createLogger, newId, parseSealKeys } from '@steward/service-kit';
+import { createLogger, newId, parseSealKeys, stewardConfigSchema, type StewardConfig } from '@steward/service-kit';
 import { createPostgres, type Database } from '@steward/postgres';
 import type { OutboundContentV2, OutboundRequested, OutboundRequestedV2, OutboundTarget } from '@steward/contracts';
 import { createTestDatabase } from '@steward/testkit';
@@ -14,6 +14,16 @@ export const limitsOf = (perMinuteOf: (budget: string) => number): SendLimits =>
   scopeToHold: (scope, { budget }) => (scope === 'content' || scope === 'target' ? null : budget),
 });
 export const generous = limitsOf(() => 60_000_000);
+
+/** A configuration with one custom robot and these robots of one app. */
+export const buildSendConfig = (...names: readonly string[]): StewardConfig =>
+  stewardConfigSchema.parse({
+    robots: (names.length > 0 ? names : ['test']).map((name) => ({
+      ...{ code: `ding${name}`, name, environment: 'test', corpId: 'corp-1', appKey: 'key-1', doors: ['stream'] },
+      appSecretFile: `${name}.secret`,
+    })),
+    customRobots: [{ name: 'alerts', environment: 'test', accessTokenFile: 'alerts.token' }],
+  });
 
 export const silentLog = createLogger({ service: 'test', write: () => undefined });
 export const replyKeys = parseSealKeys(`k1:${Buffer.alloc(32, 7).toString('base64')}`);
