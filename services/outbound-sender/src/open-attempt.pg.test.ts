@@ -82,10 +82,11 @@ describe('opening an attempt', () => {
     expect((await opened()).outboundMessageId).toBe(second);
   });
 
-  it('waits 30 s, and no longer, for an answer that never came', async () => {
+  it('waits two minutes, longer than the broker’s refusals are tried again, and no longer, for an answer that never came', async () => {
     const id = await database.record({ after: newId() });
+    await database.rows(`update outbound_sender.outbound_message set recorded_at = now() - interval '90 s'`);
     expect(await open()).toBe('idle');
-    await database.rows(`update outbound_sender.outbound_message set recorded_at = now() - interval '31 s'`);
+    await database.rows(`update outbound_sender.outbound_message set recorded_at = now() - interval '121 s'`);
     expect((await opened()).outboundMessageId).toBe(id);
   });
 

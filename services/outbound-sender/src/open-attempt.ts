@@ -33,8 +33,11 @@ export type OpenAttempt = {
 
 /** A send takes at most 12 s; the rest is for its closing, should the database be away for a moment. */
 export const leaseSeconds = 45;
-/** An answer does not wait longer than this for a predecessor that never came. */
-const orderWaitSeconds = 30;
+/**
+ * An answer does not wait longer than this for a predecessor that never came. What the broker refused is published again after a
+ * minute at most (`publishSoonAgain`): whatever the outage was, the predecessor has come by then.
+ */
+const orderWaitSeconds = 120;
 /** How long a message is put off whose path is held back by its breaker. */
 const heldBackSeconds = 2;
 /** As many messages of a budget and lane are looked at as may be locked by others that open an attempt just now. */
