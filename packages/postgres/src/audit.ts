@@ -52,7 +52,7 @@ export async function appendAudit<T extends OutboxTables>(
 
 /**
  * The same as the steps (`given`, `kept`, `audited`) of a WITH of the caller's, so that the fact and its entries are one statement. With
- * `onlyIf`, a condition over the caller's own steps: nothing is added where it does not hold.
+ * `onlyIf`, a condition over the caller's own steps and the entry `r`: what it does not hold for is not added.
  */
 export function auditSteps(
   service: string,

@@ -54,7 +54,7 @@ export async function closeTold<T extends OutboxTables>(
   if (o.subjectIds.length === 0) return 0;
   const { numDeletedRows } = await outboxOf(db)
     .deleteFrom('outbox')
-    .where('subject_id', 'in', o.subjectIds)
+    .where(isAnyOf('subject_id', o.subjectIds))
     .where('type', 'in', o.types)
     .executeTakeFirst();
   return Number(numDeletedRows);
@@ -63,15 +63,19 @@ export async function closeTold<T extends OutboxTables>(
 /** The consumer holds it but has not finished: ask again only after ten minutes, in case its last word gets lost. */
 export async function postponeTold<T extends OutboxTables>(
   db: DbOrTrx<T>,
-  o: { types: readonly BusMessage['type'][]; subjectId: string },
+  o: { types: readonly BusMessage['type'][]; subjectIds: readonly string[] },
 ): Promise<void> {
   await outboxOf(db)
     .updateTable('outbox')
     .set({ next_publish_at: sql`now() + interval '10 minutes'` })
-    .where('subject_id', '=', o.subjectId)
+    .where(isAnyOf('subject_id', o.subjectIds))
     .where('type', 'in', o.types)
     .execute();
 }
+
+/** One parameter for the whole list: the statement is the same, and stays prepared, whatever its length. */
+export const isAnyOf = (column: 'id' | 'subject_id', ids: readonly string[]): RawBuilder<boolean> =>
+  sql`${sql.ref(column)} = any(${ids}::uuid[])`;
 
 /** True when this bus message is new to this consumer. Part of the transaction that records it. */
 export async function recordOnce<T extends InboxTables>(trx: Trx<T>, messageId: string): Promise<boolean> {

@@ -110,7 +110,7 @@ describe('the relay', () => {
 
   it('waits 10 minutes once the consumer says that it holds the row', async () => {
     const [told] = await put(true);
-    await postponeTold(database.db, { types: ['outbound.requested.v1'], subjectId: told?.subjectId ?? '' });
+    await postponeTold(database.db, { types: ['outbound.requested.v1'], subjectIds: [told?.subjectId ?? ''] });
     const [row] = await rows();
     expect(row?.seconds).toBeGreaterThan(590);
   });

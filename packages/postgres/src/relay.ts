@@ -2,7 +2,7 @@ import { sql, type Kysely } from 'kysely';
 import type { BusMessage } from '@steward/contracts';
 import { createLoop, type Logger, type Loop, type Metrics } from '@steward/service-kit';
 import type { Db } from './connection.ts';
-import { outboxOf } from './outbox.ts';
+import { isAnyOf, outboxOf } from './outbox.ts';
 import type { OutboxTables } from './tables.ts';
 
 /** What the relay needs of a bus: each bus message's fate, in order. */
@@ -118,7 +118,7 @@ async function claimDue(db: Kysely<OutboxTables>, passedOver: readonly string[])
 
 async function forgetConfirmed(db: Kysely<OutboxTables>, confirmed: readonly Claimed[]): Promise<void> {
   const ids = confirmed.filter(({ needsReceipt }) => !needsReceipt).map(({ id }) => id);
-  if (ids.length > 0) await db.deleteFrom('outbox').where('id', 'in', ids).execute();
+  if (ids.length > 0) await db.deleteFrom('outbox').where(isAnyOf('id', ids)).execute();
 }
 
 async function publishSoonAgain(db: Kysely<OutboxTables>, refused: readonly Claimed[]): Promise<void> {
@@ -129,6 +129,6 @@ async function publishSoonAgain(db: Kysely<OutboxTables>, refused: readonly Clai
       next_publish_at: sql`now() + interval '1 s'
         * case when publish_count > ${sql.lit(stuckAfter)} then 600 else least(60, power(2, least(publish_count - 1, 6))) end`,
     })
-    .where('id', 'in', ids)
+    .where(isAnyOf('id', ids))
     .execute();
 }

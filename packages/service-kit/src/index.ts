@@ -16,6 +16,7 @@ export { readEnvironment } from './environment.ts';
 export { readSecretFile } from './secret-file.ts';
 export { openText, parseSealKeys, sealText, type SealKeys } from './seal.ts';
 export { createBreaker, type Breaker, type BreakerOutcome, type BreakerState } from './breaker.ts';
+export { createBatcher } from './batcher.ts';
 export { backoffMs } from './backoff.ts';
 export { newId } from './new-id.ts';
 export { judgeAddress } from './judge-address.ts';

@@ -7,6 +7,7 @@ import type { AgentTables } from './database.ts';
 import type { GatedTurn } from './gate/gate-context.ts';
 import { listTools } from './gate/list-tools.ts';
 import { answerQuota } from './answer-quota.ts';
+import { isKnownCommand } from './parse-command.ts';
 import { quoteForMarkdown } from './quote-for-markdown.ts';
 import { renderClock } from './render-clock.ts';
 import type { TurnContext } from './run-turn.ts';
@@ -53,30 +54,26 @@ export async function answerCommand(
       return answerTools(context, gated);
     case 'skills':
       return answerSkills(context, gated);
+    case 'whoami':
+      return answerWhoami(context, gated);
     default:
-      return answerAboutHere(context, gated, name);
+      return texts.unknownCommand[context.language](quoteForMarkdown(name));
   }
 }
 
-/** Commands that tell about this place, this person and this installation. */
-async function answerAboutHere(
+/** Commands that tell everybody the same about this place and this installation, whoever asks; null: it is none of them. */
+export async function answerAboutHere(
   context: TurnContext,
-  { turn, access, principal }: GatedTurn,
+  { turn, access }: Omit<GatedTurn, 'principal'>,
   name: string,
-): Promise<string> {
+): Promise<string | null> {
   const { language, facts } = context;
-  const { conversation, requester, environment } = turn.inbound;
+  const { conversation, environment } = turn.inbound;
   switch (name) {
     case 'help':
       return texts.help[language](facts.modelName !== null);
     case 'ping':
       return texts.ping[language];
-    case 'whoami':
-      return texts.whoami[language]({
-        nick: quoteForMarkdown(requester.nick),
-        staffId: requester.staffId === null ? texts.none[language] : quoteForMarkdown(requester.staffId),
-        roles: principal.roles.length === 0 ? texts.none[language] : principal.roles.join(', '),
-      });
     case 'room':
       return texts.room[language]({
         place: access.place,
@@ -94,8 +91,17 @@ async function answerAboutHere(
         ...(await countOpenWork(context.db)),
       });
     default:
-      return texts.unknownCommand[language](quoteForMarkdown(name));
+      return isKnownCommand(name) ? null : texts.unknownCommand[language](quoteForMarkdown(name));
   }
+}
+
+function answerWhoami({ language }: TurnContext, { turn, principal }: GatedTurn): string {
+  const { nick, staffId } = turn.inbound.requester;
+  return texts.whoami[language]({
+    nick: quoteForMarkdown(nick),
+    staffId: staffId === null ? texts.none[language] : quoteForMarkdown(staffId),
+    roles: principal.roles.length === 0 ? texts.none[language] : principal.roles.join(', '),
+  });
 }
 
 /** `/tools`: what this person may use here, and how each is judged. */

@@ -6,7 +6,7 @@ import { endTurn, type TurnResult } from './end-turn.ts';
 import { recordInbound } from './record-inbound.ts';
 import { refuseOnce } from './refuse-once.ts';
 import { runTurn } from './run-turn.ts';
-import { postponeOutbound, settleOutbound } from './settle-outbound.ts';
+import { createOutboundReceipts } from './settle-outbound.ts';
 import { texts } from './texts.ts';
 import { buildTurnContext } from './gate.test-support.ts';
 import { buildConfig, buildReceived, everyLane, openTestDatabase } from './testing.ts';
@@ -187,7 +187,8 @@ describe('the receipt of an outbound message', () => {
     await end(await startTurn(), answer('fine'));
     const [request] = await requests();
     const outboundMessageId = request?.body.outboundMessageId ?? '';
-    await postponeOutbound(database.db, {
+    const receipts = createOutboundReceipts(context());
+    await receipts.postpone({
       ...buildReceived(),
       type: 'outbound.recorded.v1',
       body: { outboundMessageId },
@@ -196,12 +197,10 @@ describe('the receipt of an outbound message', () => {
       `select extract(epoch from next_publish_at - now())::float8 / 60 as minutes from agent_core.outbox where type = 'outbound.requested.v1'`,
     );
     expect(due?.minutes).toBeGreaterThan(9);
-    const told = context();
     const ended = settled(outboundMessageId);
-    await settleOutbound(told, ended);
-    await settleOutbound(told, ended);
-    await settleOutbound(told, settled(outboundMessageId));
-    await settleOutbound(told, settled(newId()));
+    // The first goes alone; what comes meanwhile, the same again among it, goes together.
+    await Promise.all([settled(newId()), ended, ended, settled(outboundMessageId)].map((one) => receipts.settle(one)));
+    await receipts.settle(ended);
     expect(await requests()).toEqual([]);
     expect(
       await database.rows(

@@ -1,6 +1,6 @@
 import { AppError, describeError } from '@steward/service-kit';
 import type { InboundContent } from '@steward/contracts';
-import { answerCommand, type CommandFacts } from './answer-command.ts';
+import { answerAboutHere, answerCommand, type CommandFacts } from './answer-command.ts';
 import { answerRun, answerSkill } from './answer-run.ts';
 import { answerWords } from './answer-words.ts';
 import type { AskModel } from './ask-model.ts';
@@ -82,6 +82,8 @@ async function answer(
       return say('unsupported', texts.unsupported[language](quoteForMarkdown(content.msgtype)));
     case 'text': {
       const parsed = parseInbound(content);
+      const same = parsed.kind === 'command' ? await answerAboutHere(context, { turn, access }, parsed.name) : null;
+      if (parsed.kind === 'command' && same !== null) return say(outcomeOf(parsed.name), same);
       const gated: GatedTurn = { turn, access, principal: await principalOf(context, turn) };
       if (parsed.kind === 'command') return answerNamed(context, gated, parsed, signal);
       if (parsed.text === '' && content.attachments === 0)
@@ -103,10 +105,11 @@ async function answerNamed(
 ): Promise<TurnOutcome> {
   if (name === 'run') return answerRun(context, gated, argument, signal);
   if (name === 'skill') return answerSkill(context, gated, argument, signal);
-  // What a person made up is theirs to say: it is no outcome.
-  const outcome = `command.${isKnownCommand(name) ? name : 'unknown'}`;
-  return say(outcome, await answerCommand(context, gated, name, argument));
+  return say(outcomeOf(name), await answerCommand(context, gated, name, argument));
 }
+
+/** What a person made up is theirs to say: it is no outcome. */
+const outcomeOf = (name: string): string => `command.${isKnownCommand(name) ? name : 'unknown'}`;
 
 /** An unknown room or person gets one polite refusal, audited; after that nothing but audit entries. */
 async function refuse(context: TurnContext, turn: ClaimedTurn, reason: DenyReason): Promise<TurnResult> {

@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { createBatcher } from '@steward/service-kit';
 import type { BusMessageOf } from '@steward/contracts';
 import {
   appendAudit,
@@ -17,26 +18,47 @@ import { isCallsSpent, tellQuotaSpent } from './tell-quota-spent.ts';
 
 const requestTypes = ['outbound.requested.v1', 'outbound.requested.v2'] as const;
 
-/** The sender holds the request: publishing it again can wait. */
-export async function postponeOutbound(
-  db: Db<AgentTables>,
-  recorded: BusMessageOf<'outbound.recorded.v1'>,
-): Promise<void> {
-  await postponeTold(db, { types: requestTypes, subjectId: recorded.body.outboundMessageId });
-}
+/** As many receipts share a statement at most. */
+const maxReceipts = 100;
 
-/**
- * The outbound message has ended: the request is closed and its ending audited, once. A call that was waiting for it has its
- * outcome, and a card that could not be made is said in words. True: something may have waited for it and can go on.
- */
-export async function settleOutbound(o: GateContext, settled: Settled): Promise<boolean> {
-  if (await closeAnswered(o.db, settled)) {
-    report(o, settled);
-    return false;
-  }
-  const isClosed = await closeAwaited(o, settled);
-  if (isClosed) report(o, settled);
-  return isClosed;
+export type OutboundReceipts = {
+  /** The sender holds the request: publishing it again can wait. */
+  postpone(recorded: BusMessageOf<'outbound.recorded.v1'>): Promise<void>;
+  /**
+   * The outbound message has ended: the request is closed and its ending audited, once. A call that was waiting for it has its
+   * outcome, and a card that could not be made is said in words. True: something may have waited for it and can go on.
+   */
+  settle(settled: Settled): Promise<boolean>;
+};
+
+/** What outbound-sender says of the messages that were asked for; what it says at the same time is written down together. */
+export function createOutboundReceipts(o: GateContext): OutboundReceipts {
+  const postpone = createBatcher({
+    maxBatch: maxReceipts,
+    work: async (subjectIds: readonly string[]) => {
+      await postponeTold(o.db, { types: requestTypes, subjectIds });
+      return subjectIds.map(() => null);
+    },
+  });
+  const close = createBatcher({
+    maxBatch: maxReceipts,
+    work: (settled: readonly Settled[]) => closeAnswered(o.db, settled),
+  });
+  return {
+    postpone: async ({ body }) => {
+      await postpone(body.outboundMessageId);
+    },
+    settle: async (settled) => {
+      const isAnswer = settled.body.ending === 'accepted' && settled.body.revised !== true;
+      if (isAnswer && (await close(settled))) {
+        report(o, settled);
+        return false;
+      }
+      const isClosed = await closeAwaited(o, settled);
+      if (isClosed) report(o, settled);
+      return isClosed;
+    },
+  };
 }
 
 function report(o: GateContext, { body, correlationId }: Settled): void {
@@ -58,20 +80,23 @@ function report(o: GateContext, { body, correlationId }: Settled): void {
 }
 
 /**
- * What nearly every ending is: an answer arrived, and nothing waits for that. One statement. The sender repeats its last word
- * when it is asked again; only the first one closes anything.
+ * What nearly every ending is: an answer arrived, and nothing waits for that. One statement for all of them. The sender repeats
+ * its last word when it is asked again; only the first one closes anything. Says of each whether it did.
  */
-async function closeAnswered(db: Db<AgentTables>, settled: Settled): Promise<boolean> {
-  if (settled.body.ending !== 'accepted' || settled.body.revised === true) return false;
-  const { rows } = await sql`
+async function closeAnswered(db: Db<AgentTables>, settled: readonly Settled[]): Promise<readonly boolean[]> {
+  const first = new Map(settled.toReversed().map((one) => [one.body.outboundMessageId, one]));
+  const subjectIds = [...first.keys()];
+  const entries = [...first.values()].map(toEntry);
+  const { rows } = await sql<{ id: string }>`
     with closed as (
       delete from agent_core.outbox
-      where subject_id = ${settled.body.outboundMessageId} and type = any(${requestTypes})
+      where subject_id = any(${subjectIds}::uuid[]) and type = any(${requestTypes})
         and not exists (select from agent_core.tool_attempt where outbound_message_id = subject_id)
-      returning id
-    ), ${auditSteps('agent-core', [toEntry(settled)], sql`exists (select from closed)`)}
+      returning subject_id as id
+    ), ${auditSteps('agent-core', entries, sql`r.subject_id::uuid in (select id from closed)`)}
     select id from closed`.execute(db);
-  return rows.length > 0;
+  const closed = new Set(rows.map(({ id }) => id));
+  return settled.map((one) => first.get(one.body.outboundMessageId) === one && closed.has(one.body.outboundMessageId));
 }
 
 /**

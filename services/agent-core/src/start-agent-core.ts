@@ -35,7 +35,7 @@ import { loadSkills } from './load-skills.ts';
 import { openGate } from './open-gate.ts';
 import { recordCardClick } from './record-card-click.ts';
 import { recordInbound } from './record-inbound.ts';
-import { postponeOutbound, settleOutbound } from './settle-outbound.ts';
+import { createOutboundReceipts } from './settle-outbound.ts';
 import { createCheckpointWatch } from './watch-checkpoint.ts';
 import { createGapWatch } from './watch-gaps.ts';
 import { tellInterruption } from './tell-interruption.ts';
@@ -151,11 +151,12 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
       },
       { onDead },
     );
+    const receipts = createOutboundReceipts(gate);
     await bus.consume(
       'agent-core.outbound.v1',
       async (message) => {
-        if (message.type === 'outbound.recorded.v1') await postponeOutbound(db, message);
-        if (message.type === 'outbound.settled.v1' && (await settleOutbound(gate, message))) worker.wake();
+        if (message.type === 'outbound.recorded.v1') await receipts.postpone(message);
+        if (message.type === 'outbound.settled.v1' && (await receipts.settle(message))) worker.wake();
         if (message.type === 'person.found.v1') {
           await recordPersonFound(db, config, message);
           worker.wake();

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { newId } from '@steward/service-kit';
 import { buildAttackConfig, openAttacked, type AttackDatabase } from './attacks.test-support.ts';
 import { recordInbound } from './record-inbound.ts';
-import { settleOutbound } from './settle-outbound.ts';
+import { createOutboundReceipts } from './settle-outbound.ts';
 import { tellOutbound } from './tell-outbound.ts';
 import { tellQuotaSpent } from './tell-quota-spent.ts';
 import { buildReceived, openTestDatabase } from './testing.ts';
@@ -30,7 +30,7 @@ async function settle(reason: string | null, ending: 'accepted' | 'failed' = 'fa
       ...{ correlationId, causationId: correlationId, now: new Date() },
     }),
   );
-  await settleOutbound(gate.context, {
+  await createOutboundReceipts(gate.context).settle({
     ...{ type: 'outbound.settled.v1', id: newId(), correlationId, causationId: outboundMessageId },
     occurredAt: new Date().toISOString(),
     body: { outboundMessageId, ending, reason, attempts: 1 },

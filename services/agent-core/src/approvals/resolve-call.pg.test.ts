@@ -3,7 +3,7 @@ import { newId } from '@steward/service-kit';
 import { waitUntil } from '@steward/testkit';
 import { openAttacked, type AttackDatabase } from '../attacks.test-support.ts';
 import { people } from '../gate.test-support.ts';
-import { settleOutbound } from '../settle-outbound.ts';
+import { createOutboundReceipts } from '../settle-outbound.ts';
 import { openTestDatabase } from '../testing.ts';
 import { createOperatorWorker } from './work-operator-requests.ts';
 
@@ -151,7 +151,7 @@ describe('a call whose effect is an outbound message of which nobody knows', () 
     outboundMessageId: string,
     over: { ending: 'accepted' | 'failed' | 'discarded' | 'unknown'; reason?: string; revised?: true },
   ) =>
-    settleOutbound(gate.context, {
+    createOutboundReceipts(gate.context).settle({
       type: 'outbound.settled.v1',
       id: newId(),
       correlationId: newId(),

@@ -3,7 +3,7 @@ import { newId } from '@steward/service-kit';
 import type { OutboundSettled } from '@steward/contracts';
 import { openAttacked, type AttackDatabase } from '../attacks.test-support.ts';
 import { people } from '../gate.test-support.ts';
-import { settleOutbound } from '../settle-outbound.ts';
+import { createOutboundReceipts } from '../settle-outbound.ts';
 import { openTestDatabase } from '../testing.ts';
 
 let database: AttackDatabase;
@@ -54,7 +54,7 @@ describe('a call that takes effect in another service', () => {
     expect(request).toMatchObject({ outboundMessageId: id, lane: 'bulk', target: { conversationId: 'cid-2' } });
     expect(await calls()).toEqual([{ status: 'running', code: null }]);
     expect(await answers()).toEqual([]);
-    await settleOutbound(gate.context, settled(id, 'accepted'));
+    await createOutboundReceipts(gate.context).settle(settled(id, 'accepted'));
     expect((await answers())[0]).toContain('say: done, approved by Han Meimei');
     expect(await database.rows('select outcome, closed_at is not null as closed from agent_core.tool_attempt')).toEqual(
       [{ outcome: 'done', closed: true }],
@@ -68,16 +68,16 @@ describe('a call that takes effect in another service', () => {
     ['unknown', 'unknown', 'ROOM_GONE', /nobody knows/],
   ])('that is %s there is %s here', async (ending, status, code, text) => {
     const id = await tell();
-    await settleOutbound(gate.context, settled(id, ending, { reason: 'ROOM_GONE' }));
+    await createOutboundReceipts(gate.context).settle(settled(id, ending, { reason: 'ROOM_GONE' }));
     expect(await calls()).toEqual([{ status, code }]);
     expect((await answers())[0]).toMatch(text);
   });
 
   it('has one outcome, however often and differently it is told', async () => {
     const id = await tell();
-    await settleOutbound(gate.context, settled(id, 'unknown'));
+    await createOutboundReceipts(gate.context).settle(settled(id, 'unknown'));
     for (const ending of ['accepted', 'failed', 'unknown'] as const)
-      await settleOutbound(gate.context, settled(id, ending));
+      await createOutboundReceipts(gate.context).settle(settled(id, ending));
     expect(await calls()).toEqual([{ status: 'unknown', code: 'unknown' }]);
     expect(await gate.audited(/^call\.ended/)).toEqual(['call.ended unknown']);
     const said = (await gate.told()).map(({ content }) => String(content['text']));
@@ -86,10 +86,10 @@ describe('a call that takes effect in another service', () => {
 
   it('takes a later ending that says it replaces the first, and no other', async () => {
     const id = await tell();
-    await settleOutbound(gate.context, settled(id, 'unknown'));
-    await settleOutbound(gate.context, settled(id, 'failed'));
+    await createOutboundReceipts(gate.context).settle(settled(id, 'unknown'));
+    await createOutboundReceipts(gate.context).settle(settled(id, 'failed'));
     const revised = settled(id, 'accepted', { revised: true });
-    for (let time = 0; time < 2; time += 1) await settleOutbound(gate.context, revised);
+    for (let time = 0; time < 2; time += 1) await createOutboundReceipts(gate.context).settle(revised);
     expect(await gate.audited(/^outbound\.settled/)).toEqual(['outbound.settled unknown', 'outbound.settled accepted']);
   });
 
@@ -100,20 +100,20 @@ describe('a call that takes effect in another service', () => {
     );
     await answers();
     expect((await gate.told()).filter(({ content }) => content['text'] === '"hello"')).toHaveLength(1);
-    await settleOutbound(gate.context, settled(id, 'accepted'));
+    await createOutboundReceipts(gate.context).settle(settled(id, 'accepted'));
     expect((await answers())[0]).toContain('done');
     expect(await database.rows('select from agent_core.tool_attempt')).toHaveLength(1);
   });
 
   it('of another message changes nothing here', async () => {
     await tell();
-    await settleOutbound(gate.context, settled(newId(), 'accepted'));
+    await createOutboundReceipts(gate.context).settle(settled(newId(), 'accepted'));
     expect(await calls()).toEqual([{ status: 'running', code: null }]);
   });
 
   it('spends the rate of its room: the next one waits with its approval in hand', async () => {
     const first = await tell();
-    await settleOutbound(gate.context, settled(first, 'accepted'));
+    await createOutboundReceipts(gate.context).settle(settled(first, 'accepted'));
     await answers();
     const code = await gate.ask('/run say service=again', li);
     const said = await gate.talk.say(han, `/approve ${code}`);

@@ -6,7 +6,7 @@ import type { CardClicked, InboundReceived } from '@steward/contracts';
 import { approvalsRoom, corpId, newClick, people } from '../gate.test-support.ts';
 import { recordCardClick } from '../record-card-click.ts';
 import { recordInbound } from '../record-inbound.ts';
-import { settleOutbound } from '../settle-outbound.ts';
+import { createOutboundReceipts } from '../settle-outbound.ts';
 import { buildReceived } from '../testing.ts';
 import type { Cluster, KnownRequest } from './cluster.test-support.ts';
 
@@ -283,7 +283,7 @@ export async function settle(cluster: Cluster, at: number, ending: 'accepted' | 
       body: { outboundMessageId: outbound_message_id, ending, reason: null, attempts: 1 },
     };
     await cluster.onSomeReplica(at, async ({ context }) => {
-      await settleOutbound(context, settled);
+      await createOutboundReceipts(context).settle(settled);
     });
   }
 }

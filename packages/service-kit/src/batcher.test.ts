@@ -1,0 +1,54 @@
+import { describe, expect, it } from '@jest/globals';
+import { createBatcher } from './batcher.ts';
+
+/** A batcher of numbers whose work ends when the test says so; `batches` is what was asked of it. */
+function createHeld(o: { maxBatch?: number; bad?: number } = {}) {
+  const batches: (readonly number[])[] = [];
+  let release: () => void = () => undefined;
+  const add = createBatcher<number, string>({
+    maxBatch: o.maxBatch ?? 100,
+    work: async (items) => {
+      batches.push(items);
+      if (batches.length === 1) await new Promise<void>((resolve) => (release = resolve));
+      if (o.bad !== undefined && items.includes(o.bad)) throw new Error(`${o.bad} is bad`);
+      return items.map((item) => `did ${item}`);
+    },
+  });
+  return { add, batches, release: () => release() };
+}
+
+describe('a batcher', () => {
+  it('works on the first at once, and together on what comes meanwhile, each with its own answer', async () => {
+    const { add, batches, release } = createHeld();
+    const answers = [1, 2, 3, 4].map(add);
+    expect(batches).toEqual([[1]]);
+    release();
+    expect(await Promise.all(answers)).toEqual(['did 1', 'did 2', 'did 3', 'did 4']);
+    expect(batches).toEqual([[1], [2, 3, 4]]);
+    expect(await add(5)).toBe('did 5');
+  });
+
+  it('never takes more at once than it may', async () => {
+    const { add, batches, release } = createHeld({ maxBatch: 2 });
+    const answers = [1, 2, 3, 4].map(add);
+    release();
+    await Promise.all(answers);
+    expect(batches).toEqual([[1], [2, 3], [4]]);
+  });
+
+  it('lets a bad item fail alone', async () => {
+    const { add, batches, release } = createHeld({ bad: 3 });
+    const answers = [1, 2, 3, 4].map(add);
+    release();
+    const settled = await Promise.allSettled(answers);
+    expect(settled.map((one) => (one.status === 'fulfilled' ? one.value : String(one.reason)))).toEqual([
+      ...['did 1', 'did 2', 'Error: 3 is bad', 'did 4'],
+    ]);
+    expect(batches).toEqual([[1], [2, 3, 4], [2], [3], [4]]);
+  });
+
+  it('fails everybody when an answer is missing', async () => {
+    const add = createBatcher<number, number>({ maxBatch: 9, work: () => Promise.resolve([]) });
+    await expect(add(1)).rejects.toThrow('0 answers for 1 items');
+  });
+});
