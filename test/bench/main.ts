@@ -1,6 +1,6 @@
 // `make bench`: measures what docs/benchmarks.md promises, on servers of its own, and writes the figures there.
 //   node test/bench/main.ts [--rounds 5] [--round-ms 5000] [--messages 2000] [--starts 5]
-//     [--only ingress|turns|starts|gate|audit|fairness|ledger] [--no-write] [--cpu-prof folder]
+//     [--only ingress|relay|turns|saturation|starts|gate|audit|fairness|ledger|memory] [--no-write] [--cpu-prof folder]
 import { parseArgs } from 'node:util';
 import { provisionServers, type Servers } from '@steward/testkit';
 import { createBenchServers, type BenchServers } from './bench-servers.ts';
@@ -11,6 +11,9 @@ import { measureFairness } from './measure-fairness.ts';
 import { measureGate } from './measure-gate.ts';
 import { measureIngress } from './measure-ingress.ts';
 import { measureLedger } from './measure-ledger.ts';
+import { measureMemory } from './measure-memory.ts';
+import { measureRelay } from './measure-relay.ts';
+import { measureSaturation } from './measure-saturation.ts';
 import { measureStarts } from './measure-starts.ts';
 import { measureTurns } from './measure-turns.ts';
 import { renderReport, writeReport, type Figures } from './report.ts';
@@ -24,6 +27,10 @@ const { values } = parseArgs({
     only: { type: 'string' },
     /** Of the ledger that is measured with `--only ledger`. */
     rows: { type: 'string', default: '10000000' },
+    /** Of a second, in `turns`. */
+    rate: { type: 'string', default: '50' },
+    /** As many reach the adapter with `--only memory`. */
+    events: { type: 'string', default: '1000000' },
     'cpu-prof': { type: 'string' },
     'no-write': { type: 'boolean', default: false },
   },
@@ -61,7 +68,8 @@ async function bench(provisioned: Servers): Promise<void> {
     console.log(report);
     if (values.only === undefined && !values['no-write']) await writeReport(report);
     const { lost, duplicated } = figures.turns ?? { lost: 0, duplicated: 0 };
-    if (lost + duplicated > 0) throw new Error(`${lost} messages were lost, ${duplicated} answered twice`);
+    if (lost + duplicated + (figures.saturation?.lost ?? 0) > 0)
+      throw new Error(`${lost} messages were lost, ${duplicated} answered twice`);
   } finally {
     world.remove();
   }
@@ -89,9 +97,19 @@ async function measure(
   const starts = isChosen('starts')
     ? await onFresh('start to ready', (servers) => measureStarts({ ...common, servers, starts: Number(values.starts) }))
     : null;
-  const pings = { messages: Number(values.messages), conversations: 100 };
+  const relay = isChosen('relay')
+    ? await onFresh('outbox rows to confirmed messages', (servers) =>
+        measureRelay({ servers, say, rounds: rounds.rounds }),
+      )
+    : null;
+  const pings = { messages: Number(values.messages), perSecond: Number(values.rate), conversations: 100 };
   const turns = isChosen('turns')
     ? await onFresh('message to send', (servers) => measureTurns({ ...common, ...pings, servers }))
+    : null;
+  const saturation = isChosen('saturation')
+    ? await onFresh('all services at their limit, and beyond', (servers) =>
+        measureSaturation({ servers, world, say, rounds: rounds.rounds }),
+      )
     : null;
   const gate = isChosen('gate')
     ? await onFresh('what the gate costs a call', (servers) => measureGate({ servers, say, rounds: rounds.rounds }))
@@ -113,5 +131,11 @@ async function measure(
           ),
         )
       : null;
-  return { facts, ingress, turns, starts, gate, audit, fairness, ledger };
+  const memory =
+    values.only === 'memory'
+      ? await onFresh('memory over many events', (servers) =>
+          measureMemory({ servers, world, say, events: Number(values.events) }),
+        )
+      : null;
+  return { facts, ingress, relay, turns, saturation, starts, gate, audit, fairness, ledger, memory };
 }

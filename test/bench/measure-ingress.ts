@@ -126,7 +126,7 @@ function startVariant(world: BenchWorld, servers: BenchServers, variant: Variant
   });
 }
 
-async function generateLoad(order: LoadOrder): Promise<LoadResult> {
+export async function generateLoad(order: LoadOrder): Promise<LoadResult> {
   const program = path.join(import.meta.dirname, 'load-generator.ts');
   const limit = { timeout: order.durationMs + 60_000 };
   const { stdout } = await promisify(execFile)(process.execPath, [program, JSON.stringify(order)], limit);

@@ -27,7 +27,6 @@ export type TurnFigures = {
   rssMb: Record<ServiceName, number>;
 };
 
-const perSecond = 50;
 const warmUpMessages = 300;
 const answerLimitMs = 60_000;
 const sendPath = '/robot/sendBySession';
@@ -41,6 +40,7 @@ export async function measureTurns(o: {
   provisioned: Servers;
   world: BenchWorld;
   messages: number;
+  perSecond: number;
   conversations: number;
   say: (line: string) => void;
 }): Promise<TurnFigures> {
@@ -52,7 +52,7 @@ export async function measureTurns(o: {
   try {
     for (const service of services) running.push(await startService(o, service));
     simulator.control.setWorld({ apps: world.simulated(running[0]?.url ?? '').apps });
-    await sayPings(simulator, { ...o, messages: warmUpMessages, prefix: 'warm' });
+    await sayPings(simulator, { ...o, messages: warmUpMessages, perSecond: 50, prefix: 'warm' });
     await settle(simulator, servers, warmUpMessages);
     o.say(`warmed up with ${warmUpMessages} messages`);
 
@@ -71,7 +71,7 @@ export async function measureTurns(o: {
     ]);
     const rss = running.map(({ name, pid }) => [name, readRssMb(pid)]);
     return {
-      ...{ messages: o.messages, perSecond, conversations: o.conversations, latestSayMs },
+      ...{ messages: o.messages, perSecond: o.perSecond, conversations: o.conversations, latestSayMs },
       ...(await readAnswers(simulator, dueAt)),
       cpuSeconds: Object.fromEntries(used),
       statements: Object.fromEntries(statements) as Record<ServiceName, number>, // `running` has one of each
@@ -101,7 +101,7 @@ async function readStatements({ url }: BenchProcess): Promise<number> {
   return Number(/^steward_database_statements_total\{.*\} (\d+)$/m.exec(text)?.[1] ?? NaN);
 }
 
-type Pings = { messages: number; conversations: number; prefix: string };
+type Pings = { messages: number; perSecond: number; conversations: number; prefix: string };
 
 /** Resolves when everything is said: when each message was due (ms since the epoch), and the greatest delay. */
 async function sayPings(simulator: Simulator, o: Pings): Promise<{ dueAt: Map<string, number>; latestSayMs: number }> {
@@ -110,7 +110,7 @@ async function sayPings(simulator: Simulator, o: Pings): Promise<{ dueAt: Map<st
   const startAt = Date.now() + 100;
   let latestSayMs = 0;
   for (let number = 0; number < o.messages; number += 1) {
-    const due = startAt + (number * 1_000) / perSecond;
+    const due = startAt + (number * 1_000) / o.perSecond;
     const early = due - Date.now();
     if (early > 0) await pause(early);
     latestSayMs = Math.max(latestSayMs, Date.now() - due);

@@ -8,6 +8,9 @@ import type { FairnessFigures } from './measure-fairness.ts';
 import type { GateFigures } from './measure-gate.ts';
 import { variants, type IngressFigures } from './measure-ingress.ts';
 import type { LedgerFigures } from './measure-ledger.ts';
+import type { MemoryFigures } from './measure-memory.ts';
+import type { RelayFigures } from './measure-relay.ts';
+import type { SaturationFigures } from './measure-saturation.ts';
 import type { StartFigures } from './measure-starts.ts';
 import { services, type TurnFigures } from './measure-turns.ts';
 import { spread } from './statistics.ts';
@@ -25,6 +28,9 @@ const goals = {
   sealedP99: 1.1,
   sealedWithinSeconds: 5,
   floodRatio: 1.25,
+  relayedPerSecond: 5_000,
+  turnsPerSecond: 300,
+  goodput: 0.9,
 };
 /** Above either, somebody else was working on the machine, and the figures say less. */
 const noisy = { load: 1, stolen: 0.05 };
@@ -33,6 +39,9 @@ const noisy = { load: 1, stolen: 0.05 };
 export type Figures = {
   machine: Machine;
   ingress: IngressFigures | null;
+  relay: RelayFigures | null;
+  saturation: SaturationFigures | null;
+  memory: MemoryFigures | null;
   turns: TurnFigures | null;
   starts: StartFigures | null;
   gate: GateFigures | null;
@@ -43,15 +52,18 @@ export type Figures = {
 
 /** The figures of one run as Markdown. Pure. */
 export function renderReport(o: Figures): string {
-  const { ingress, turns, starts, gate, audit, fairness, ledger } = o;
+  const { ingress, relay, turns, saturation, starts, gate, audit, fairness, ledger, memory } = o;
   const parts = [
     ingress && renderIngress(ingress),
+    relay && renderRelay(relay),
     turns && renderTurns(turns),
+    saturation && renderSaturation(saturation),
     starts && renderStarts(starts, turns),
     gate && renderGate(gate),
     audit && renderAudit(audit),
     fairness && renderFairness(fairness),
     ledger && renderLedger(ledger),
+    memory && renderMemory(memory),
   ];
   return [renderMachine(o), ...parts.filter((part) => part !== null)].join('\n\n');
 }
@@ -66,13 +78,13 @@ export async function writeReport(report: string): Promise<void> {
 }
 
 function renderMachine({ machine: m, ingress }: Figures): string {
-  const yardstick = ingress === null ? Number.NaN : spread(ingress.rounds.map((round) => round['no I/O'].perSecond));
+  const yardstick = ingress && spread(ingress.rounds.map((round) => round['no I/O'].perSecond));
   const isNoisy = m.loadBefore > noisy.load || m.stolenShare > noisy.stolen;
   return [
     `Measured ${m.date} on ${m.cores} × ${m.cpu}, ${m.memoryGb} GB; Node ${m.node.slice(1)}, PostgreSQL ${m.postgres}`,
     `(${m.durability}), RabbitMQ ${m.rabbitmq}. Servers, services and load generator share the machine.`,
-    `Load average before the run ${m.loadBefore.toFixed(2)}, CPU time taken by the host ${percent(m.stolenShare)},`,
-    `rounds of the same program up to ${percent(yardstick)} apart.`,
+    `Load average before the run ${m.loadBefore.toFixed(2)}, CPU time taken by the host ${percent(m.stolenShare)}.`,
+    ...(yardstick === null ? [] : [`Rounds of the same program were up to ${percent(yardstick)} apart.`]),
     isNoisy ? '**The machine was noisy: other work ran beside the bench.**' : 'Nothing else ran.',
   ].join('\n');
 }
@@ -110,6 +122,64 @@ function renderIngress({ figures, rounds, connections, toNoIo, toNaive, awayToNo
     ),
     table(['CPU ms for one request', ...variants], cpuRows),
     `Adapter / no I/O by round: ${ratios.join(', ')}.  ${recorded} messages were answered 200, and as many are in the ledger.`,
+  ].join('\n\n');
+}
+
+function renderRelay(r: RelayFigures): string {
+  return [
+    '### Outbox rows to confirmed messages',
+    `${r.rounds.length} rounds of ${r.rows} rows each, medians; the yardstick publishes the same messages in the same batches, without a database.`,
+    table(
+      ['', 'measured', 'goal', ''],
+      [
+        [
+          'confirmed/s',
+          Math.round(r.perSecond),
+          `≥ ${goals.relayedPerSecond}`,
+          verdict(r.perSecond >= goals.relayedPerSecond),
+        ],
+        ['relay / publishing alone', r.ratio.toFixed(2), '', ''],
+      ],
+    ),
+  ].join('\n\n');
+}
+
+function renderSaturation(s: SaturationFigures): string {
+  const rows = s.rounds.map((round, at) => [
+    at + 1,
+    Math.round(round.peakPerSecond),
+    Math.round(round.goodputPerSecond),
+    (round.goodputPerSecond / round.peakPerSecond).toFixed(2),
+    round.refused,
+    Math.round(round.recoveredMs),
+  ]);
+  return [
+    '### All services at their limit, and beyond',
+    `\`/ping\` in 300 rooms: as fast as they are answered (peak), then ${s.factor} times as many by the clock. The generator and the simulated platform take their share of the same cores. ${s.lost} acknowledged messages were lost.`,
+    table(['round', 'peak turns/s', 'goodput/s', 'ratio', 'refused by the doors', 'worked off after ms'], rows),
+    table(
+      ['', 'measured', 'goal', ''],
+      [
+        [
+          'turns/s',
+          Math.round(s.peakPerSecond),
+          `≥ ${goals.turnsPerSecond}`,
+          verdict(s.peakPerSecond >= goals.turnsPerSecond),
+        ],
+        ['goodput / peak', s.ratio.toFixed(2), `≥ ${goals.goodput}`, verdict(s.ratio >= goals.goodput)],
+      ],
+    ),
+  ].join('\n\n');
+}
+
+function renderMemory(m: MemoryFigures): string {
+  return [
+    '### Memory over many events',
+    `RSS of one adapter while it records ${m.events} messages.`,
+    table(
+      ['events', 'MiB'],
+      m.readings.map(({ events, rssMb }) => [events, Math.round(rssMb)]),
+    ),
   ].join('\n\n');
 }
 
