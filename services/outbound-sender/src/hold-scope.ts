@@ -31,14 +31,18 @@ export async function holdScope(
   trx: Trx<SenderTables>,
   o: Hold & { reason: string; correlationId: string },
 ): Promise<boolean> {
-  const { rows } = await sql<{ is_new: boolean }>`
-    with before as (select held_until from outbound_sender.send_budget where budget = ${o.scope})
+  // Locked first: of two replicas that are refused at once, the second one sees the first one's hold. (Who sends under a scope has made its row.)
+  const { rows } = await sql<{ is_held: boolean }>`
+    select coalesce(held_until > clock_timestamp(), false) as is_held
+    from outbound_sender.send_budget where budget = ${o.scope} for update`.execute(trx);
+  await sql`
     insert into outbound_sender.send_budget as b (budget, spacing, next_free_at, held_until, held_reason)
     values (${o.scope}, '0', '-infinity', clock_timestamp() + ${o.ms} * interval '1 ms', ${o.reason})
     on conflict (budget) do update set
-      held_until = greatest(coalesce(b.held_until, '-infinity'), excluded.held_until), held_reason = excluded.held_reason
-    returning coalesce((select held_until from before), '-infinity') < clock_timestamp() as is_new`.execute(trx);
-  const isNew = rows[0]?.is_new === true;
+      held_until = greatest(coalesce(b.held_until, '-infinity'), excluded.held_until), held_reason = excluded.held_reason`.execute(
+    trx,
+  );
+  const isNew = rows[0]?.is_held !== true;
   if (isNew) {
     await appendAudit(trx, 'outbound-sender', [
       {

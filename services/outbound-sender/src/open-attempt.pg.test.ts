@@ -335,6 +335,14 @@ describe('a scope that the platform wants paused', () => {
   const pause = (scope: string, ms: number) =>
     database.db.transaction().execute((trx) => holdScope(trx, { scope, ms, reason: '130101', correlationId: newId() }));
 
+  it('is audited once when many replicas are refused at once', async () => {
+    await database.record({ target: { kind: 'custom_robot', robot: 'alerts' } });
+    await opened();
+    const scope = 'custom_robot alerts';
+    const isNew = await Promise.all(Array.from({ length: 6 }, () => pause(scope, 60_000)));
+    expect(isNew.filter(Boolean)).toHaveLength(1);
+  });
+
   it('is paused for every replica, until its time is over', async () => {
     await database.record();
     expect(await pause('robot dingtest', 60_000)).toBe(true);
