@@ -28,7 +28,8 @@ type Run = { faults: readonly Fault[]; seed: number };
 function planRuns(): Run[] {
   const wish = process.env['FAULT'] ?? '';
   const seed = readNumber('SEED', 1);
-  if (wish !== '') return wish.split(',').map((one) => ({ faults: one.split('+').map(findFault), seed }));
+  // Twice the same fault with the same seed would say the same words twice.
+  if (wish !== '') return [...new Set(wish.split(','))].map((one) => ({ faults: one.split('+').map(findFault), seed }));
   if (isBounded) return boundedFaults.map((number) => ({ faults: [findFault(String(number))], seed: 1 }));
   const seeds = readNumber('SEEDS', 2);
   return Array.from({ length: seeds }, (_, at) => at + 1).flatMap((one): Run[] =>
