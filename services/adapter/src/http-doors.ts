@@ -179,10 +179,14 @@ function checkEventCall(doors: Doors, robot: Robot, request: Request, response: 
   response.once('close', () => (doors.eventsInHand -= 1));
 }
 
-/** Makes room for a body before it is read: as much as it announces, or as may come of one that announces nothing. */
+/**
+ * Makes room for a body before it is read: as much as it announces, or as may come of one that announces nothing. Of one that
+ * announces too much nothing is read: the parser would wait for its end to say so.
+ */
 function reserveBytes(doors: Doors, request: Request, response: Response, limit: number): void {
   const announced = Number(request.get('content-length') ?? limit);
-  const bytes = announced >= 0 && announced <= limit ? announced : limit;
+  if (announced > limit) throw refuse('BODY_TOO_LARGE');
+  const bytes = announced >= 0 ? announced : limit;
   if (doors.bytesInHand + bytes > maxBytesInHand) throw refuse('OVERLOADED');
   doors.bytesInHand += bytes;
   response.once('close', () => (doors.bytesInHand -= bytes));
