@@ -5,7 +5,7 @@ export const MASK = '[redacted]';
 
 /** Cheap first look: a text without any of these cannot match a rule below. Most strings stop here. */
 const SUSPICIOUS =
-  /secret|token|pass|pwd|auth|cookie|credential|session|ticket|sign|key|jwt|bearer|basic|digest|:\/\/|\bSEC|\beyJ|\bsk-/i;
+  /secret|token|pass|pwd|auth|cookie|credential|session|ticket|sign|key|jwt|bearer|basic|digest|:\/\/|\bSEC|\beyJ|\bsk-|failing row/i;
 
 /** Secrets that show themselves by their own shape, whatever name stands before them. */
 const SHAPES: readonly (readonly [RegExp, string])[] = [
@@ -18,6 +18,8 @@ const SHAPES: readonly (readonly [RegExp, string])[] = [
   [/\bsk-[\w-]{16,}/g, MASK],
   // "token 8f3a…" in a sentence: a secret's word followed by something that is no word.
   [/\b(token|secret|password|ticket|key)(\s+)(?=[A-Za-z.~+/=_-]*\d)[\w.~+/=-]{16,}/gi, `$1$2${MASK}`],
+  // Postgres tells which values it refused: what people and the platform sent has no place in a log.
+  [/\b(Key \([^)]*\)=|Failing row contains )\((?:[^()]|\([^()]*\))*\)?/g, `$1(${MASK})`],
   // scheme://user:password@host, but not host:port followed by a path that happens to hold an @.
   [/(:\/\/[^\s/:@"'<>]*):(?!\d{1,5}(?:[/?#]|$))[^\s"'<>]*@/g, `$1:${MASK}@`],
   [/:\/\/[^\s/:@"'<>?#]+@/g, `://${MASK}@`],

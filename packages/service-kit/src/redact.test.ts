@@ -53,6 +53,8 @@ describe('redact', () => {
     ['Authorization: Basic dXNlcjpwYXNz next\nhost: h', 'Authorization: [redacted]\nhost: h'],
     ['sent Bearer abcdef.ghi', 'sent Bearer [redacted]'],
     [`key SEC${'0a'.repeat(32)}.`, 'key [redacted].'],
+    ['Key (robot, msg_id)=(ding1, a (b) c) already exists.', 'Key (robot, msg_id)=([redacted]) already exists.'],
+    ['Failing row contains (1, what people said', 'Failing row contains ([redacted])'],
     ['{"a":{"password":"p\\"q"},"b":1}', '{"a":{"password":"[redacted]"},"b":1}'],
     ['body {\\"ticket\\":\\"t1\\",\\"n\\":1}', 'body {\\"ticket\\":\\"[redacted]\\",\\"n\\":1}'],
     ['body {"tokens":["a","b"],"n":1}', 'body {"tokens":[redacted],"n":1}'],

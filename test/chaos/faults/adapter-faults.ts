@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { extraRoom, people } from '../../e2e/stack-config.ts';
 import type { Fault } from '../fault.ts';
 import { ask, blocked, countRows, killAll, ownRoom, see, startAll, wasAcked } from './seen.ts';
@@ -16,14 +17,17 @@ export const killAfterCommit: Fault = {
     chaos.postgres.adapter.set('mute');
     const [clock] = await chaos.stack.sql<{ now: Date }>('select clock_timestamp() as now');
     ask(chaos);
-    // Any of those who talk just now: each adapter has two batches under way, and no later one is sent.
+    // Any of those who talk just now: each adapter has two batches under way, and no later one is sent. An answer that was on its
+    // way to the platform before has arrived after a second.
+    await delay(1_000);
     const findKept = async () => {
-      const [row] = await chaos.stack.sql<{ msg_id: string }>(
+      const rows = await chaos.stack.sql<{ msg_id: string }>(
         `select source_id as msg_id from adapter.inbound_event
-         where kind = 'robot_message' and first_seen_at > $1 order by first_seen_at limit 1`,
+         where kind = 'robot_message' and first_seen_at > $1::timestamptz - interval '5 s'`,
         [clock?.now],
       );
-      return row?.msg_id;
+      for (const { msg_id } of rows) if (!(await wasAcked(chaos, msg_id))) return msg_id;
+      return null;
     };
     const msgId = await see('the commit whose answer was held back', findKept);
     await killAll(chaos.stack.adapters);
