@@ -37,6 +37,16 @@ describe('what becomes of a message after an attempt', () => {
   it.each<[string, Partial<Facts>, ReturnType<typeof decideNext>]>([
     ['accepted, the last part', {}, { kind: 'end', ending: 'accepted', reason: null }],
     ['accepted, more to come', { lastPart: false }, { kind: 'next_part' }],
+    [
+      'permanent, after one that may have arrived',
+      { outcome: 'permanent', code: '33004', unknownCount: 1 },
+      { kind: 'end', ending: 'unknown', reason: '33004' },
+    ],
+    [
+      'retryable for too long, after one that may have arrived',
+      { outcome: 'retryable', ageMs: 7 * hour, unknownCount: 1 },
+      { kind: 'end', ending: 'unknown', reason: 'retryable' },
+    ],
     ['permanent', { outcome: 'permanent', code: '33004' }, { kind: 'end', ending: 'failed', reason: '33004' }],
     ['invalid', { outcome: 'invalid' }, { kind: 'end', ending: 'failed', reason: 'invalid' }],
     [

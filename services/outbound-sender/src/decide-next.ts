@@ -37,23 +37,24 @@ export function decideNext(o: {
   random: number;
 }): Next {
   const reason = o.code ?? o.outcome;
+  // An earlier attempt whose end nobody knows may have arrived: then the message did not plainly fail.
+  const failed: Next = { kind: 'end', ending: o.unknownCount > 0 ? 'unknown' : 'failed', reason };
   switch (o.outcome) {
     case 'accepted':
       return o.lastPart ? { kind: 'end', ending: 'accepted', reason: null } : { kind: 'next_part' };
     case 'permanent':
     case 'invalid':
-      // A recall that nobody knows the end of may have done what its repeat is refused for.
-      return { kind: 'end', ending: o.path === 'recall' && o.unknownCount > 0 ? 'unknown' : 'failed', reason };
+      return failed;
     case 'session_gone':
       // Only a reply address can be gone: said of anything else, another try would ask the same again.
       return o.path !== 'session_webhook' || o.ageMs > giveUpAfterMs
-        ? { kind: 'end', ending: 'failed', reason }
+        ? failed
         : { kind: 'again', delayMs: 0, sessionGone: true };
     case 'unknown':
       if (!isRepeatable(o.path) && o.unknownCount > maxUnknown) return { kind: 'end', ending: 'unknown', reason };
       return o.ageMs > giveUpAfterMs ? { kind: 'end', ending: 'unknown', reason } : again(o);
     case 'retryable':
-      return o.ageMs > giveUpAfterMs ? { kind: 'end', ending: 'failed', reason } : again(o);
+      return o.ageMs > giveUpAfterMs ? failed : again(o);
     default:
       return o.outcome satisfies never;
   }
