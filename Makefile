@@ -20,7 +20,7 @@ DEMO_SETTINGS := STEWARD_SEAL_PUBLIC_KEYS=$(or $(STEWARD_DATA_DIR),data)/audit-s
   $(if $(wildcard config/steward.yaml),,STEWARD_CONFIG=deploy/demo-stack/steward.yaml STEWARD_TOOLS_DIR=deploy/demo-stack/tools)
 RUN_TESTS := node packages/testkit/src/run-tests.ts
 
-.PHONY: help demo say steward test test-unit test-stack test-containers test-chaos chaos test-servers format lint types bench \
+.PHONY: help demo say steward test test-unit test-stack test-containers test-chaos test-simulate chaos simulate simulate-bugs test-servers format lint types bench \
   up down logs ps health smoke toolchain install docker clean
 
 help: ## list the targets
@@ -54,6 +54,15 @@ test-chaos: install ## a few faults with one seed, as the project's check runs t
 
 chaos: install ## break everything under load and check every promise: [FAULT=17] [SEED=1] [SEEDS=50] [CONVERSATIONS=300]
 	@FAULT="$(FAULT)" SEED="$(SEED)" SEEDS="$(SEEDS)" CONVERSATIONS="$(CONVERSATIONS)" node test/chaos/main.ts
+
+simulate: install ## play the services by seeds, each another order of everything: [SEEDS=10000] [SEED=17 plays one again]
+	@SEED="$(SEED)" SEEDS="$(SEEDS)" node test/simulate/main.ts
+
+simulate-bugs: install ## plant each bug of test/simulate/bugs in a copy and see it caught: [BUG=fence]
+	@BUG="$(BUG)" node test/simulate/catch-bugs.ts
+
+test-simulate: install ## a bounded part of both, as the project's check runs them
+	@$(RUN_TESTS) simulate simulate-bugs
 
 test-servers: install ## throw-away servers for tests run by hand; prints export lines, Ctrl-C ends them
 	@node packages/testkit/src/servers-main.ts

@@ -1,5 +1,5 @@
 // Everything that must hold, with real servers:  node packages/testkit/src/run-tests.ts [STEP ...]
-// Steps: format lint types unit postgres rabbitmq e2e (all of these by default), chaos and stack (only when named).
+// Steps: format lint types unit postgres rabbitmq e2e (all of these by default); chaos simulate simulate-bugs stack (only when named).
 // The last line is `N passed, N failed`; the exit code is 0 only when nothing failed.
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
@@ -26,11 +26,15 @@ const jest = (name: string, limitMinutes: number, ...args: string[]): Step => ({
 const staticSteps = [check('format'), check('types'), check('lint')];
 const unitSteps = [jest('unit', 15)];
 const serverSteps = [jest('postgres', 20), jest('rabbitmq', 10), jest('e2e', 25, '--runInBand')];
-// Starts and kills servers of its own.
-const chaosSteps: Step[] = [
-  { name: 'chaos', script: 'chaos', args: ['--bounded'], jest: false, saysNumbers: true, limitMs: 10 * minuteMs },
-];
+const program = (name: string, limitMinutes: number, ...args: string[]): Step => ({
+  ...{ name, script: name, args, jest: false, saysNumbers: true, limitMs: limitMinutes * minuteMs },
+});
+// Both start servers of their own.
+const chaosSteps = [program('chaos', 10, '--bounded')];
+const simulateSteps = [program('simulate', 10, '--bounded'), program('simulate-bugs', 15)];
 const stackSteps = [jest('stack', 30, '--runInBand')];
+
+const named = new Set([...chaosSteps, ...simulateSteps, ...stackSteps].map(({ name }) => name));
 
 const say = (line: string) => console.log(`  ${line}`);
 const abort = new AbortController();
@@ -52,13 +56,15 @@ process.exit(abort.signal.aborted ? 130 : total.failed > 0 ? 1 : 0);
 
 /** Exits with the list of steps when a name is unknown. */
 function chooseSteps(names: string[]): (steps: Step[]) => Step[] {
-  const all = [...staticSteps, ...unitSteps, ...serverSteps, ...chaosSteps, ...stackSteps].map((step) => step.name);
+  const all = [...staticSteps, ...unitSteps, ...serverSteps, ...chaosSteps, ...simulateSteps, ...stackSteps].map(
+    (step) => step.name,
+  );
   const unknown = names.filter((name) => !all.includes(name));
   if (unknown.length > 0) {
     console.error(`There is no step ${unknown.join(', ')}. Steps: ${all.join(' ')}`);
     process.exit(2);
   }
-  const chosen = names.length > 0 ? names : all.filter((name) => name !== 'stack' && name !== 'chaos');
+  const chosen = names.length > 0 ? names : all.filter((name) => !named.has(name));
   return (steps) => steps.filter((step) => chosen.includes(step.name));
 }
 
@@ -74,6 +80,7 @@ async function run(choose: (steps: Step[]) => Step[]): Promise<void> {
     if (got instanceof Error) await giveUpOnServers(got, choose(serverSteps));
     else if (got !== undefined) await runOnServers(got, choose(serverSteps), { ...withoutServers, ...got.env });
     await runLane(choose(chaosSteps), withoutServers);
+    await runLane(choose(simulateSteps), withoutServers);
     await runLane(choose(stackSteps), withoutServers);
   } finally {
     const got = await servers;

@@ -43,7 +43,7 @@ export type TurnWorker = Loop & { wake(lane?: Lane): void };
 type WorkerOptions = TurnContext & { onEnded: () => void };
 
 /** Works on one turn of the given lanes, if any is due. */
-function createWorkOn(o: WorkerOptions) {
+export function createWorkOn(o: WorkerOptions) {
   const ended = o.metrics.counter('steward_turn_ended_total', 'Turns by how they came out', ['outcome']);
   const lost = o.metrics.counter(
     'steward_turn_lost_total',
