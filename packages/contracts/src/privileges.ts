@@ -1,3 +1,5 @@
+import { type ServiceName, deadExchangeName, deadQueueName, exchangeOf, publishers, queues } from './topology.ts';
+
 /**
  * Who may do what, in Postgres and on RabbitMQ. This is the one place: the database is made equal to it after the migrations
  * (`packages/postgres/src/apply-privileges.ts`), the broker's definitions are rendered from it (`packages/stack-setup`), and
@@ -211,4 +213,41 @@ export function readVerbs(text: string): TableVerb[] {
     verb,
     columns: columns === undefined ? null : columns.split(',').map((column) => column.trim()),
   }));
+}
+
+/* --- RabbitMQ: what follows from the topology --- */
+
+/** Every service on the bus, as the topology knows them. */
+export const busServices = [
+  ...new Set<ServiceName>([...queues.map((queue) => queue.consumer), ...Object.values(publishers)]),
+];
+
+/** The exchanges and queues that one account may declare (or delete), publish to or bind, and read or bind from. */
+export type BusPrivileges = { configure: string[]; write: string[]; read: string[] };
+
+/**
+ * The least a service needs to declare, bind, consume and publish what the topology gives it. It makes the exchanges that its
+ * queues are bound to as well, because whoever starts first on an empty broker needs them; only their publisher writes to them.
+ * What RabbitMQ asks for: binding a queue needs `write` on it and `read` on the exchange; naming a dead-letter exchange needs
+ * `read` on the queue and `write` on that exchange.
+ */
+export function busPrivilegesOf(service: ServiceName): BusPrivileges {
+  const own = queues.filter((queue) => queue.consumer === service);
+  const ownQueues = own.flatMap(({ name }) => [name, deadQueueName(name)]);
+  const heard = [...new Set(own.flatMap(({ types }) => types.map((type) => exchangeOf(publishers[type]))))];
+  return {
+    configure: [exchangeOf(service), ...heard, deadExchangeName, ...ownQueues],
+    write: [exchangeOf(service), deadExchangeName, ...ownQueues],
+    read: [...heard, deadExchangeName, ...ownQueues],
+  };
+}
+
+/** The same as the regular expressions that RabbitMQ matches names with (docs/access-control). */
+export function busPermissionOf(service: ServiceName): Record<keyof BusPrivileges, string> {
+  const { configure, write, read } = busPrivilegesOf(service);
+  return { configure: exactly(configure), write: exactly(write), read: exactly(read) };
+}
+
+function exactly(names: readonly string[]): string {
+  return `^(${names.map((name) => name.replaceAll('.', '\\.')).join('|')})$`;
 }
