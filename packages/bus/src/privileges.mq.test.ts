@@ -195,7 +195,6 @@ describe.each(busServices)('the account of %s', (service) => {
 describe('the accounts together', () => {
   it('make the whole topology on an empty server, whoever comes first, and every type arrives', async () => {
     await vhost.wipe();
-    for (const service of busServices) urls.set(service, await vhost.addUser(service, busPermissionOf(service)));
     const buses = await Promise.all(
       busServices.map(async (service) => ({
         service,

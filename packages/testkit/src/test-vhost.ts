@@ -11,7 +11,7 @@ export type TestVhost = {
   queueLength(queue: string): Promise<number | undefined>;
   /** Deletes the vhost and makes it again, empty: what a wiped broker volume looks like. Connections are closed by the server. */
   wipe(): Promise<void>;
-  /** Makes an account with these permissions here, for this vhost alone, and gives its URL. A wiped vhost forgets them: ask again. */
+  /** Makes an account with these permissions here and for this vhost alone, which a wipe leaves it; gives its URL. */
   addUser(name: string, permission: Permission): Promise<string>;
   /** Closes every connection to the vhost from the server's side. */
   closeConnections(): Promise<void>;
@@ -32,12 +32,12 @@ export async function createTestVhost(): Promise<TestVhost> {
   const name = `${vhostPrefix()}${randomBytes(6).toString('hex')}`;
   const user = decodeURIComponent(new URL(amqpUrl).username) || 'guest';
   const everything: Permission = { configure: '.*', write: '.*', read: '.*' };
+  const users = new Map([[user, everything]]);
   const create = async () => {
     await admin.createVhost(name);
-    await admin.permit(name, user, everything);
+    for (const [account, permission] of users) await admin.permit(name, account, permission);
   };
   await create();
-  const users = new Set<string>();
   const url = new URL(amqpUrl);
   url.pathname = `/${encodeURIComponent(name)}`;
   return {
@@ -51,7 +51,7 @@ export async function createTestVhost(): Promise<TestVhost> {
     addUser: async (service, permission) => {
       const account = `${name}-${service}`;
       const password = randomBytes(12).toString('hex');
-      users.add(account);
+      users.set(account, permission);
       await admin.putUser(account, password);
       await admin.permit(name, account, permission);
       const theirs = new URL(url);
@@ -62,7 +62,7 @@ export async function createTestVhost(): Promise<TestVhost> {
     closeConnections: () => admin.closeConnections(name),
     drop: async () => {
       await admin.deleteVhost(name);
-      for (const account of users) await admin.deleteUser(account);
+      for (const account of users.keys()) if (account !== user) await admin.deleteUser(account);
     },
   };
 }
