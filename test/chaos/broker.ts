@@ -1,11 +1,11 @@
-import { exchangeName, queues } from '@steward/contracts';
+import { type BusMessageType, exchangeOf, publishers, queues } from '@steward/contracts';
 
 /** RabbitMQ as its administrator sees it, in the vhost of the run. */
 export type Broker = {
   deleteQueue: (queue: string) => Promise<void>;
   deleteExchange: (exchange: string) => Promise<void>;
   /** Publishes what no service of ours would. True: it was routed to a queue. */
-  publish: (type: string, body: string) => Promise<boolean>;
+  publish: (type: BusMessageType, body: string) => Promise<boolean>;
   isAlarmed: () => Promise<boolean>;
   /** Copies every bus message from now on aside, for `readTap`; harmless to repeat, needed again after a wipe. */
   tap: () => Promise<void>;
@@ -31,7 +31,8 @@ export function createBroker(managementUrl: string, vhost: string): Broker {
     if (!response.ok) throw new Error(`${method} /api/${path} answered ${response.status}: ${text.slice(0, 200)}`);
     return text === '' ? undefined : JSON.parse(text);
   };
-  const types = queues.flatMap((queue): readonly string[] => queue.types);
+  const types = queues.flatMap((queue): readonly BusMessageType[] => queue.types);
+  const exchangeFor = (type: BusMessageType) => at(exchangeOf(publishers[type]));
   return {
     deleteQueue: async (queue) => {
       await call('DELETE', `queues/${at(vhost)}/${at(queue)}`);
@@ -40,17 +41,18 @@ export function createBroker(managementUrl: string, vhost: string): Broker {
       await call('DELETE', `exchanges/${at(vhost)}/${at(exchange)}`);
     },
     publish: async (type, payload) => {
-      const answer = (await call('POST', `exchanges/${at(vhost)}/${at(exchangeName)}/publish`, {
+      const answer = (await call('POST', `exchanges/${at(vhost)}/${exchangeFor(type)}/publish`, {
         ...{ properties: { delivery_mode: 2, type }, routing_key: type, payload, payload_encoding: 'string' },
       })) as { routed?: boolean } | undefined;
       return answer?.routed ?? false;
     },
     isAlarmed: async () => ((await call('GET', 'nodes')) as { mem_alarm?: boolean }[]).some((node) => node.mem_alarm),
     tap: async () => {
-      await call('PUT', `exchanges/${at(vhost)}/${at(exchangeName)}`, { type: 'direct', durable: true });
+      for (const exchange of new Set(types.map(exchangeFor)))
+        await call('PUT', `exchanges/${at(vhost)}/${exchange}`, { type: 'direct', durable: true });
       await call('PUT', `queues/${at(vhost)}/${tapQueue}`, { durable: true, arguments: { 'x-max-length': 50_000 } });
       for (const type of types)
-        await call('POST', `bindings/${at(vhost)}/e/${at(exchangeName)}/q/${tapQueue}`, { routing_key: type });
+        await call('POST', `bindings/${at(vhost)}/e/${exchangeFor(type)}/q/${tapQueue}`, { routing_key: type });
     },
     readTap: async () => {
       const got = await call('POST', `queues/${at(vhost)}/${tapQueue}/get`, {

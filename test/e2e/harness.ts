@@ -2,6 +2,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';
+import { busPermissionOf, busServices } from '@steward/contracts';
 import { createSimulator, type ChatRecord, type Simulator, type SimulatorControl } from '@steward/dingtalk-simulator';
 import {
   countFates,
@@ -101,6 +102,10 @@ export const newQuestion = (): string => `/q-${randomBytes(5).toString('hex')}`;
 /** Starts everything on a fresh database and vhost. Resolves when every replica is ready. */
 export async function startStack(o: StackOptions = {}): Promise<Stack> {
   const [database, vhost] = await Promise.all([createTestDatabase(), createTestVhost()]);
+  // Each service works with the rights of its own account, as in a deployment.
+  const accounts = new Map<ServiceName, string>();
+  for (const service of busServices) accounts.set(service, await vhost.addUser(service, busPermissionOf(service)));
+  const urls = [database.url('steward_owner'), vhost.url, ...accounts.values()];
   const secrets = buildSecrets();
   const { extraRooms = 0, language = 'en' } = o;
   const balancer = await createBalancer();
@@ -124,7 +129,7 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
   const replicate = (service: ServiceName, role: DatabaseRole, count = 1) => {
     const env: Record<string, string> = {
       DATABASE_URL: route(service, 'postgres', database.url(role)),
-      AMQP_URL: route(service, 'rabbit', vhost.url),
+      AMQP_URL: route(service, 'rabbit', accounts.get(service) ?? vhost.url),
       STEWARD_CONFIG: config.configPath,
       STEWARD_SECRETS_DIR: config.secretsDir,
       STEWARD_PROMPTS_DIR: path.join(root, 'config/prompts'),
@@ -155,7 +160,7 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
   const waitUntilQuiet = createQuietWait(sql);
   const checkSecretsKept = () =>
     checkSecrets({
-      ...{ simulator, secrets, sql, urls: [database.url('steward_owner'), vhost.url] },
+      ...{ simulator, secrets, sql, urls },
       logs: replicas.map((replica) => replica.output()),
     });
   return {
@@ -171,7 +176,7 @@ export async function startStack(o: StackOptions = {}): Promise<Stack> {
       outboundSenders,
       sealers,
       sealKey,
-      urls: [database.url('steward_owner'), vhost.url],
+      urls,
       sql,
       ...talk,
       waitUntilQuiet,

@@ -1,4 +1,4 @@
-import type { ServiceName } from '@steward/contracts';
+import { type ServiceName, exchangeOf } from '@steward/contracts';
 import { onDemand, type Stack } from './stack.ts';
 
 export const serviceNames: ServiceName[] = ['adapter', 'agent-core', 'outbound-sender'];
@@ -46,7 +46,7 @@ export async function tryForeignBusWork(stack: Stack, service: ServiceName): Pro
       const refused = new Promise((resolve) => channel.on('error', (error) => resolve(error.code)));
       try {
         await work(channel);
-        await channel.checkExchange('steward.v1');
+        await channel.checkExchange('${exchangeOf(service)}');
         await channel.close();
         return 'allowed';
       } catch {
@@ -59,6 +59,8 @@ export async function tryForeignBusWork(stack: Stack, service: ServiceName): Pro
       "read another's queue": await attempt((channel) => channel.get('${foreign}')),
       "declare another's queue": await attempt((channel) => channel.assertQueue('${foreign}', quorum)),
       'declare a queue of its own liking': await attempt((channel) => channel.assertQueue('${service}.mine', quorum)),
+      'publish what it makes': await attempt((channel) => { channel.publish('${exchangeOf(service)}', 'no.such.type', Buffer.from('{}')); }),
+      'publish what another makes': await attempt((channel) => { channel.publish('${exchangeOf(next(service))}', 'no.such.type', Buffer.from('{}')); }),
       'publish past the exchanges': await attempt((channel) => { channel.sendToQueue('${foreign}', Buffer.from('{}')); }),
     }));
     await connection.close();`;

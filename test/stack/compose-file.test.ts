@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto';
 import { beforeAll, describe, expect, it } from '@jest/globals';
+import { busPermissionOf, busServices } from '@steward/contracts';
 import { run } from './docker.ts';
 import { onDemand, oneShots } from './stack.ts';
 
@@ -28,6 +30,7 @@ type Service = {
   entrypoint?: string[];
   profiles?: string[];
   pull_policy?: string;
+  labels?: Record<string, string>;
 };
 type Composed = {
   name: string;
@@ -221,6 +224,13 @@ describe('the services', () => {
   it('migrates only once Postgres is healthy and has the roles of this version', () => {
     expect(demo.services['roles']?.depends_on?.['postgres']?.condition).toBe('service_healthy');
     expect(demo.services['migrate']?.depends_on?.['roles']?.condition).toBe('service_completed_successfully');
+  });
+
+  // RabbitMQ reads its permissions when it starts. Another label makes `up` start it anew, and nothing else does.
+  it('find a RabbitMQ that has read the permissions of this version', () => {
+    const permissions = JSON.stringify(busServices.map((service) => [service, busPermissionOf(service)]));
+    const digest = createHash('sha256').update(permissions).digest('hex').slice(0, 12);
+    expect(demo.services['rabbitmq']?.labels).toEqual({ 'steward.permissions': digest });
   });
 
   it('keep everything that must last in named volumes', () => {

@@ -150,6 +150,8 @@ describe('the accounts of the services', () => {
         "read another's queue": 403,
         "declare another's queue": 403,
         'declare a queue of its own liking': 403,
+        'publish what it makes': 'allowed',
+        'publish what another makes': 403,
         'publish past the exchanges': 403,
       });
     },

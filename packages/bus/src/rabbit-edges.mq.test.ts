@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { GetMessage } from 'amqplib';
-import { deadQueueName, exchangeName } from '@steward/contracts';
+import { deadQueueName, exchangeOf } from '@steward/contracts';
 import { waitUntil, withTcpProxy } from '@steward/testkit';
 import { deadCodes, maxBodyBytes } from './bus.ts';
 import { buildReceipt } from './bus-contract.ts';
@@ -26,17 +26,18 @@ describe('the RabbitMQ bus, at its edges', () => {
     await withTcpProxy(bench.url, async (proxy) => {
       proxy.set('refusing');
       const { bus, seen } = await bench.openConsumer({ url: proxy.url(bench.url) });
-      expect(bus.isReady()).toBe(false);
+      const publisher = await bench.open({ url: proxy.url(bench.url) });
+      expect([bus.isReady(), publisher.isReady()]).toEqual([false, false]);
       // The confirm timeout is 10 s: an answer long before it was not waited for.
       const askedAt = performance.now();
-      expect(await bus.publish([buildReceipt()])).toEqual(['failed']);
+      expect(await publisher.publish([buildReceipt()])).toEqual(['failed']);
       expect(performance.now() - askedAt).toBeLessThan(5_000);
       proxy.set('passing');
       await readyAgain(bus);
       const message = buildReceipt();
-      await publishUntilConfirmed(bus, [message]);
+      await publishUntilConfirmed(publisher, [message]);
       await arrived(seen, [message]);
-      await bus.close();
+      await Promise.all([bus.close(), publisher.close()]);
     });
   });
 
@@ -46,7 +47,7 @@ describe('the RabbitMQ bus, at its edges', () => {
     const large = Buffer.alloc(maxBodyBytes + 1, 'x');
     await bench.asAdministrator(async (channel) => {
       for (const body of [Buffer.from('{"half":'), Buffer.alloc(0), large]) {
-        channel.publish(exchangeName, 'inbound.settled.v1', body);
+        channel.publish(exchangeOf('agent-core'), 'inbound.settled.v1', body);
       }
       const letters: GetMessage[] = [];
       const all = async () => {

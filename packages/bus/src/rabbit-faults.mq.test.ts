@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { exchangeName } from '@steward/contracts';
+import { exchangeOf } from '@steward/contracts';
 import { waitUntil, withTcpProxy } from '@steward/testkit';
 import { buildReceipt } from './bus-contract.ts';
 import {
@@ -56,7 +56,7 @@ describe('the RabbitMQ bus, when the server fails it', () => {
     const publisher = await bench.open();
     const { seen } = await bench.openConsumer({ reassertMs: 1_000 });
     const message = buildReceipt();
-    await bench.asAdministrator((channel) => channel.unbindQueue(queue, exchangeName, message.type));
+    await bench.asAdministrator((channel) => channel.unbindQueue(queue, exchangeOf('agent-core'), message.type));
     expect(await publisher.publish([message])).toEqual(['unroutable']);
     await publishUntilConfirmed(publisher, [message]);
     await arrived(seen, [message]);
@@ -66,7 +66,7 @@ describe('the RabbitMQ bus, when the server fails it', () => {
   it('answers for every publish when the server closes the channel, and opens another', async () => {
     const publisher = await bench.open();
     const { seen } = await bench.openConsumer({ reassertMs: 1_000 });
-    await bench.asAdministrator((channel) => channel.deleteExchange(exchangeName));
+    await bench.asAdministrator((channel) => channel.deleteExchange(exchangeOf('agent-core')));
     const batch = Array.from({ length: 250 }, buildReceipt);
     // The exchange is gone: 404 closes the channel while a full window is unconfirmed.
     expect(new Set(await publisher.publish(batch))).toEqual(new Set(['failed']));

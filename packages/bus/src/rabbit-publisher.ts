@@ -1,5 +1,5 @@
 import type { Channel, ConsumeMessage } from 'amqplib';
-import { type BusMessage, type QueueName, type ServiceName, deadExchangeName, exchangeName } from '@steward/contracts';
+import { type BusMessage, type QueueName, type ServiceName, deadExchangeName, exchangeOf } from '@steward/contracts';
 import type { Logger } from '@steward/service-kit';
 import { type Bus, type PublishOutcome, deadCodes } from './bus.ts';
 import { allSettledWithin } from './all-settled-within.ts';
@@ -45,7 +45,7 @@ export function createRabbitPublisher(o: {
     setUp: async ({ model, end }) => {
       const channel = await model.createConfirmChannel({ highWaterMark });
       endWithChannel(channel, end);
-      await assertPublishing(channel);
+      await assertPublishing(channel, o.service);
       const window = createConfirmWindow({ channel, onSilence: () => end('a confirm is overdue') });
       model.on('blocked', (reason: string) => {
         log.warn('bus.publish.blocked', { reason });
@@ -72,7 +72,7 @@ export function createRabbitPublisher(o: {
 
   return {
     publish: async (messages) => {
-      const outgoing = messages.map((message) => toOutgoing(message, log));
+      const outgoing = messages.map((message) => toOutgoing(message, o.service, log));
       const sent = await send(outgoing.filter((one) => one !== null));
       const answers = sent.values();
       const outcomes = outgoing.map((one) => (one === null ? 'failed' : (answers.next().value ?? 'failed')));
@@ -100,7 +100,8 @@ export function endWithChannel(channel: Channel, end: (reason: string) => void):
   channel.on('handler-error', (error) => end(toReason(error)));
 }
 
-function toOutgoing(message: BusMessage, log: Logger): Outgoing | null {
+/** To the service's own exchange, whatever the type: a type of another service is wanted by nobody there. */
+function toOutgoing(message: BusMessage, service: ServiceName, log: Logger): Outgoing | null {
   const body = toBusBody(message);
   if (body === null) {
     log.error('bus.publish.refused', { ...toLogFields(message), code: deadCodes.bodyTooLarge });
@@ -108,7 +109,7 @@ function toOutgoing(message: BusMessage, log: Logger): Outgoing | null {
   }
   const { id, type, correlationId } = message;
   const properties = { contentType: 'application/json', messageId: id, type, correlationId };
-  return { exchange: exchangeName, routingKey: type, body, properties };
+  return { exchange: exchangeOf(service), routingKey: type, body, properties };
 }
 
 /** Only what we know is copied: foreign headers (CC, x-death) mean something to the server. */

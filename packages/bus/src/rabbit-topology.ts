@@ -1,10 +1,12 @@
 import type { Channel } from 'amqplib';
 import {
   type QueueName,
+  type ServiceName,
   deadExchangeName,
   deadQueueName,
   deliveryLimit,
-  exchangeName,
+  exchangeOf,
+  publishers,
   queues,
 } from '@steward/contracts';
 
@@ -15,19 +17,18 @@ const maxDeadLength = 10_000;
 /** Looking at a dead letter and putting it back must not be what destroys it (RabbitMQ 4 limits every queue to 20). */
 const deadDeliveryLimit = 1_000_000;
 
-/** Makes sure of what a publisher needs. Harmless to repeat. */
-export async function assertPublishing(channel: Channel): Promise<void> {
-  await channel.assertExchange(exchangeName, 'direct', { durable: true });
+/** Makes sure of what a publisher needs: its own exchange. Harmless to repeat. */
+export async function assertPublishing(channel: Channel, service: ServiceName): Promise<void> {
+  await channel.assertExchange(exchangeOf(service), 'direct', { durable: true });
 }
 
 /**
- * Makes sure of a queue, its bindings and its dead queue. Harmless to repeat.
+ * Makes sure of a queue, its bindings, the exchanges it is bound to, and its dead queue. Harmless to repeat.
  * Quorum queues: confirmed means fsynced by a majority. Dead lettering is at-least-once, which RabbitMQ from 3.10 on
  * grants only together with `reject-publish` (guide "Quorum queues"): a full queue says so to the publisher
  * instead of dropping its oldest. Queue arguments never change; a change needs a new queue name.
  */
 export async function assertConsuming(channel: Channel, queue: QueueName): Promise<void> {
-  await assertPublishing(channel);
   await channel.assertExchange(deadExchangeName, 'direct', { durable: true });
   await channel.assertQueue(deadQueueName(queue), {
     durable: true,
@@ -46,7 +47,7 @@ export async function assertConsuming(channel: Channel, queue: QueueName): Promi
       'x-dead-letter-strategy': 'at-least-once',
     },
   });
-  for (const type of queues.find((spec) => spec.name === queue)?.types ?? []) {
-    await channel.bindQueue(queue, exchangeName, type);
-  }
+  const types = queues.find((spec) => spec.name === queue)?.types ?? [];
+  for (const service of new Set(types.map((type) => publishers[type]))) await assertPublishing(channel, service);
+  for (const type of types) await channel.bindQueue(queue, exchangeOf(publishers[type]), type);
 }

@@ -3,8 +3,11 @@ import type { BusMessageType } from './bus-message.ts';
 /** The services that speak on the bus. */
 export type ServiceName = 'adapter' | 'agent-core' | 'outbound-sender';
 
-/** One direct exchange; the routing key is the message type. */
-export const exchangeName = 'steward.v1';
+/**
+ * One direct exchange for each service that publishes, so that the broker itself can refuse a type to whoever does not make it:
+ * permissions of RabbitMQ know exchanges, not routing keys. The routing key is the message type.
+ */
+export const exchangeOf = (service: ServiceName): string => `steward.${service}.v1`;
 /** Where refused and exhausted bus messages go, keyed by the queue they died in. */
 export const deadExchangeName = 'steward.dead.v1';
 
@@ -41,7 +44,7 @@ export type QueueName = (typeof queues)[number]['name'];
 /** The dead queue of a queue. */
 export const deadQueueName = (queue: QueueName): string => `${queue}.dead`;
 
-/** Who may publish what: the RabbitMQ permissions and the architecture test follow this. */
+/** Who may publish what: the exchanges, the RabbitMQ permissions and the architecture test follow this. */
 export const publishers: Record<BusMessageType, ServiceName> = {
   'inbound.received.v1': 'adapter',
   'card.clicked.v1': 'adapter',

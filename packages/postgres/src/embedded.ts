@@ -1,18 +1,12 @@
 import { PGlite, types as pgliteTypes } from '@electric-sql/pglite';
 import { PostgresDialect, type PostgresPool, type PostgresPoolClient } from 'kysely';
+import { databaseRoles, type DatabaseRole } from '@steward/contracts';
 import { AppError } from '@steward/service-kit';
 import { toDatabase, type Database } from './connection.ts';
 
 /** The roles that deployment creates for Postgres; the embedded database gets them here. */
-export const serviceRoles = [
-  'steward_adapter',
-  'steward_agent_core',
-  'steward_outbound_sender',
-  'steward_sealer',
-  'steward_operator',
-  'ops_reader',
-] as const;
-export type ServiceRole = (typeof serviceRoles)[number];
+export const serviceRoles = databaseRoles;
+export type ServiceRole = DatabaseRole;
 
 /** Longer than any honest wait for the one connection; a transaction that awaits another connection hangs for ever. */
 const acquireTimeoutMs = 5_000;

@@ -1,10 +1,4 @@
 export { buildDemoCard, buildDemoWorld, toLocalUrl, type DemoUrls } from './demo-world.ts';
 export { planSecrets, readers, type FindSecret, type Reader, type SecretFolder } from './plan-secrets.ts';
-export {
-  buildRabbitDefinitions,
-  busServices,
-  permissionOf,
-  type RabbitPermission,
-  vhost,
-} from './rabbit-definitions.ts';
+export { buildRabbitDefinitions, vhost } from './rabbit-definitions.ts';
 export { writeFolder, writeOwned } from './write-folder.ts';

@@ -1,38 +1,15 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import { deadExchangeName, deadQueueName, exchangeName, queues } from '@steward/contracts';
-import { buildRabbitDefinitions, busServices, hashPassword, permissionOf } from './rabbit-definitions.ts';
-
-const resources = [exchangeName, deadExchangeName, ...queues.flatMap(({ name }) => [name, deadQueueName(name)])];
-const others = ['amq.default', 'amq.direct', 'amq.topic', '', 'stewardXv1', `${exchangeName}.more`, `x${exchangeName}`];
-
-function matching(service: (typeof busServices)[number], verb: 'configure' | 'write' | 'read'): string[] {
-  const pattern = new RegExp(permissionOf(service)[verb]);
-  return [...resources, ...others].filter((name) => pattern.test(name)).sort();
-}
-
-describe('permissions of a service on the bus', () => {
-  it('are for exactly the services of the topology', () => {
-    expect([...busServices].sort()).toEqual(['adapter', 'agent-core', 'outbound-sender']);
-  });
-
-  it.each(busServices)(
-    'let %s declare and bind its own queues, their dead queues and the two exchanges, and nothing else',
-    (service) => {
-      const own = queues
-        .filter((queue) => queue.consumer === service)
-        .flatMap(({ name }) => [name, deadQueueName(name)]);
-      const declared = [exchangeName, deadExchangeName, ...own].sort();
-      expect(matching(service, 'configure')).toEqual(declared);
-      expect(matching(service, 'write')).toEqual(declared);
-    },
-  );
-
-  it.each(busServices)('let %s read its own queues and what died in them, and nothing else', (service) => {
-    const own = queues.filter((queue) => queue.consumer === service).flatMap(({ name }) => [name, deadQueueName(name)]);
-    expect(matching(service, 'read')).toEqual([exchangeName, deadExchangeName, ...own].sort());
-  });
-});
+import {
+  busPrivilegesOf,
+  busServices,
+  deadExchangeName,
+  deadQueueName,
+  exchangeOf,
+  publishers,
+  queues,
+} from '@steward/contracts';
+import { buildRabbitDefinitions, hashPassword } from './rabbit-definitions.ts';
 
 describe('the rendered definitions', () => {
   const definitions = buildRabbitDefinitions({
@@ -44,6 +21,51 @@ describe('the rendered definitions', () => {
     expect(definitions.users.map(({ name, tags }) => ({ name, tags }))).toEqual(
       busServices.map((name) => ({ name, tags: [] })),
     );
+  });
+
+  it('give each user its permissions on the one vhost: exactly what the file of privileges names', () => {
+    expect(definitions.permissions.map(({ user, vhost }) => `${user} on ${vhost}`)).toEqual(
+      busServices.map((name) => `${name} on ${definitions.vhosts[0]?.name}`),
+    );
+    const others = [
+      'amq.default',
+      'amq.direct',
+      '',
+      'stewardXadapter.v1',
+      'steward.adapter.v1.more',
+      'xsteward.adapter.v1',
+    ];
+    const names = [
+      ...busServices.map(exchangeOf),
+      deadExchangeName,
+      ...queues.flatMap(({ name }) => [name, deadQueueName(name)]),
+    ];
+    for (const permission of definitions.permissions)
+      for (const verb of ['configure', 'write', 'read'] as const) {
+        const pattern = new RegExp(permission[verb]);
+        const matched = [...names, ...others].filter((name) => pattern.test(name));
+        expect([permission.user, verb, matched.sort()]).toEqual([
+          permission.user,
+          verb,
+          busPrivilegesOf(permission.user)[verb].toSorted(),
+        ]);
+      }
+  });
+
+  it('let nobody write to the exchange of another, nor read or write the queue of another', () => {
+    const foreign = busServices.flatMap((service) => {
+      const { write, read } = busPrivilegesOf(service);
+      const ofOthers = busServices.filter((one) => one !== service).map(exchangeOf);
+      const queuesOfOthers = queues
+        .filter(({ consumer }) => consumer !== service)
+        .flatMap(({ name }) => [name, deadQueueName(name)]);
+      return [
+        ...write.filter((name) => ofOthers.includes(name)),
+        ...[...write, ...read].filter((name) => queuesOfOthers.includes(name)),
+      ];
+    });
+    expect(foreign).toEqual([]);
+    expect(new Set(Object.values(publishers)).size).toBe(busServices.length);
   });
 
   it('hold a salted hash and never the password', () => {

@@ -19,6 +19,7 @@ export const databaseRoles = [
 export type DatabaseRole = (typeof databaseRoles)[number];
 const rolePassword = 'steward-test';
 const postgresPackage = join(import.meta.dirname, '..', '..', 'postgres');
+const privilegesFile = join(import.meta.dirname, '..', '..', 'contracts', 'src', 'privileges.ts');
 
 /** A database of one test file. `adminUrl` is the superuser's, `url(role)` what a service would be given. */
 export type TestDatabase = {
@@ -100,9 +101,9 @@ async function migrateDatabase(url: string): Promise<void> {
   if (code !== 0) throw new Error(`The migrations failed:\n${lastLines(stdout + stderr, 15)}`);
 }
 
-/** Changes with any source or SQL file of packages/postgres, so that an edited migration never meets an old template. */
+/** Changes with any source or SQL file of packages/postgres and the roles' rights: an edit never meets an old template. */
 function migrationsDigest(): string {
-  const digest = createHash('sha256');
+  const digest = createHash('sha256').update(readFileSync(privilegesFile));
   for (const file of readdirSync(postgresPackage, { recursive: true, encoding: 'utf8' }).sort()) {
     if (file.startsWith('node_modules') || !/\.(sql|ts)$/.test(file) || file.endsWith('.test.ts')) continue;
     digest.update(`${file}\0`).update(readFileSync(join(postgresPackage, file)));

@@ -11,10 +11,15 @@ export type TestVhost = {
   queueLength(queue: string): Promise<number | undefined>;
   /** Deletes the vhost and makes it again, empty: what a wiped broker volume looks like. Connections are closed by the server. */
   wipe(): Promise<void>;
+  /** Makes an account with these permissions here and for this vhost alone, which a wipe leaves it; gives its URL. */
+  addUser(name: string, permission: Permission): Promise<string>;
   /** Closes every connection to the vhost from the server's side. */
   closeConnections(): Promise<void>;
   drop(): Promise<void>;
 };
+
+/** The regular expressions that RabbitMQ matches names with. */
+type Permission = { configure: string; write: string; read: string };
 
 /**
  * A fresh vhost on the server of AMQP_URL, with full rights for its user. It is made over the management API
@@ -26,7 +31,12 @@ export async function createTestVhost(): Promise<TestVhost> {
   const admin = await findBrokerAdmin(amqpUrl);
   const name = `${vhostPrefix()}${randomBytes(6).toString('hex')}`;
   const user = decodeURIComponent(new URL(amqpUrl).username) || 'guest';
-  const create = () => admin.createVhost(name, user);
+  const everything: Permission = { configure: '.*', write: '.*', read: '.*' };
+  const users = new Map([[user, everything]]);
+  const create = async () => {
+    await admin.createVhost(name);
+    for (const [account, permission] of users) await admin.permit(name, account, permission);
+  };
   await create();
   const url = new URL(amqpUrl);
   url.pathname = `/${encodeURIComponent(name)}`;
@@ -38,21 +48,40 @@ export async function createTestVhost(): Promise<TestVhost> {
       await admin.deleteVhost(name);
       await create();
     },
+    addUser: async (service, permission) => {
+      const account = `${name}-${service}`;
+      const password = randomBytes(12).toString('hex');
+      users.set(account, permission);
+      await admin.putUser(account, password);
+      await admin.permit(name, account, permission);
+      const theirs = new URL(url);
+      theirs.username = account;
+      theirs.password = password;
+      return theirs.href;
+    },
     closeConnections: () => admin.closeConnections(name),
-    drop: () => admin.deleteVhost(name),
+    drop: async () => {
+      await admin.deleteVhost(name);
+      for (const account of users.keys()) if (account !== user) await admin.deleteUser(account);
+    },
   };
 }
 
-/** Deletes every vhost of this run: the runner's last act on a server that it did not start itself. */
+/** Deletes every vhost of this run and its accounts: the runner's last act on a server that it did not start itself. */
 export async function dropVhostsOfRun(): Promise<void> {
   const admin = await findBrokerAdmin(requireServerUrl('AMQP_URL'));
   for (const name of await admin.listVhosts()) if (name.startsWith(vhostPrefix())) await admin.deleteVhost(name);
+  for (const name of await admin.listUsers()) if (name.startsWith(vhostPrefix())) await admin.deleteUser(name);
 }
 
 const vhostPrefix = () => `steward-test-${testRunId()}-`;
 
 type BrokerAdmin = {
-  createVhost(name: string, user: string): Promise<void>;
+  createVhost(name: string): Promise<void>;
+  putUser(name: string, password: string): Promise<void>;
+  deleteUser(name: string): Promise<void>;
+  listUsers(): Promise<string[]>;
+  permit(vhost: string, user: string, permission: Permission): Promise<void>;
   deleteVhost(name: string): Promise<void>;
   listVhosts(): Promise<string[]>;
   queueLength(vhost: string, queue: string): Promise<number | undefined>;
@@ -98,9 +127,18 @@ function createHttpAdmin(managementUrl: string): BrokerAdmin {
   };
   const at = encodeURIComponent;
   return {
-    createVhost: async (name, user) => {
+    createVhost: async (name) => {
       await call('PUT', `vhosts/${at(name)}`, {});
-      await call('PUT', `permissions/${at(name)}/${at(user)}`, { configure: '.*', write: '.*', read: '.*' });
+    },
+    putUser: async (name, password) => {
+      await call('PUT', `users/${at(name)}`, { password, tags: '' });
+    },
+    deleteUser: async (name) => {
+      await call('DELETE', `users/${at(name)}`);
+    },
+    listUsers: async () => ((await call('GET', 'users?columns=name')) as { name: string }[]).map((row) => row.name),
+    permit: async (vhost, user, permission) => {
+      await call('PUT', `permissions/${at(vhost)}/${at(user)}`, permission);
     },
     deleteVhost: async (name) => {
       await call('DELETE', `vhosts/${at(name)}`);
@@ -125,9 +163,19 @@ function createCommandAdmin(): BrokerAdmin {
     return lines.map((line) => line.split('\t'));
   };
   return {
-    createVhost: async (name, user) => {
+    createVhost: async (name) => {
       await call('add_vhost', name);
-      await call('set_permissions', '-p', name, user, '.*', '.*', '.*');
+    },
+    putUser: async (name, password) => {
+      await call('delete_user', name).catch(() => undefined);
+      await call('add_user', name, password);
+    },
+    deleteUser: async (name) => {
+      await call('delete_user', name);
+    },
+    listUsers: async () => (await call('list_users', '--no-table-headers')).map((row) => row[0] ?? ''),
+    permit: async (vhost, user, { configure, write, read }) => {
+      await call('set_permissions', '-p', vhost, user, configure, write, read);
     },
     deleteVhost: async (name) => {
       await call('delete_vhost', name);

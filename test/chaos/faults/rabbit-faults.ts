@@ -1,4 +1,4 @@
-import { exchangeName } from '@steward/contracts';
+import { exchangeOf } from '@steward/contracts';
 import type { Chaos, Fault } from '../fault.ts';
 import { ask, countLines, ownRoom, see } from './seen.ts';
 
@@ -97,7 +97,7 @@ export const closedChannel: Fault = {
     onHeal(() => chaos.broker.tap());
     const closed = ['bus.link.lost', 'outbox.publish.refused'];
     const before = countLines(chaos.stack.adapters, ...closed);
-    await chaos.broker.deleteExchange(exchangeName);
+    await chaos.broker.deleteExchange(exchangeOf('adapter'));
     const asked = askMany(chaos, 5);
     await Promise.all(asked.map(({ said }) => said));
     const isClosed = () => countLines(chaos.stack.adapters, ...closed) > before;

@@ -9,6 +9,11 @@ let rows: ReturnType<typeof createRows>;
 beforeAll(async () => {
   database = await openTestDatabase();
   rows = createRows(database.db);
+  // By its rights the service cannot even try most of this. The rules stand behind them, and hold without.
+  await database.rows(
+    `grant update on agent_core.approval_request, agent_core.tool_call, agent_core.tool_grant, agent_core.tool_attempt,
+       agent_core.break_glass, agent_core.freeze to steward_agent_core`,
+  );
 });
 afterEach(async () => {
   await database.clear();
