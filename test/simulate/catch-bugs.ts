@@ -9,7 +9,7 @@ import { provisionServers } from '@steward/testkit';
 const root = path.resolve(import.meta.dirname, '../..');
 const bugsFolder = path.join(import.meta.dirname, 'bugs');
 /** Seeds that a bug has before it counts as not caught. */
-const mostSeeds = 800;
+const mostSeeds = 2_000;
 
 const patches = readdirSync(bugsFolder)
   .filter((name) => name.endsWith('.patch') && name.includes(process.env['BUG'] ?? ''))

@@ -45,11 +45,13 @@ const maxRefusals = 4;
 const maxSteps = 4_000;
 /** How time goes on when nobody can do anything without it: beyond every lease, back-off and wait, one after the other. */
 const leapsMs = [3, 30, 600, 5_000, 16_000, 50_000, 130_000, 300_000, 700_000, 700_000, 700_000];
-/** Leaps of the hostile time: up to 16 s. */
-const longestOutage = 5;
+/** Leaps of the hostile time: up to 50 s, beyond every lease. */
+const hostileLeaps = 6;
+/** Nobody is paused for longer: an outage of two minutes may cost the order of two answers (ADR 0004). */
+const longestPauseMs = 100_000;
 const kinds = ['adapter', 'agent-core', 'outbound-sender'] as const;
 type Kind = (typeof kinds)[number];
-type Replica = SimProcess & { kind: Kind; loops: Loop[]; recorder: InboundRecorder | null };
+type Replica = SimProcess & { kind: Kind; pausedAtMs: number; loops: Loop[]; recorder: InboundRecorder | null };
 
 /** Plays one seed: people say things, processes die, pause and lose answers, the bus and DingTalk misbehave. */
 export async function runSeed(database: SimDatabase, seed: number): Promise<SeedResult> {
@@ -87,7 +89,7 @@ export async function runSeed(database: SimDatabase, seed: number): Promise<Seed
 
   const startReplica = (kind: Kind) => {
     const name = `${kind} ${replicas.filter((one) => one.kind === kind).length + 1}`;
-    const replica: Replica = { kind, name, isAlive: true, isPaused: false, loops: [], recorder: null };
+    const replica: Replica = { kind, name, isAlive: true, isPaused: false, pausedAtMs: 0, loops: [], recorder: null };
     replicas.push(replica);
     const metrics = createMetrics('simulate');
     const schema = kind.replace('-', '_');
@@ -246,6 +248,7 @@ export async function runSeed(database: SimDatabase, seed: number): Promise<Seed
           replicas.filter(({ isAlive }) => isAlive),
         );
         one.isPaused = !one.isPaused;
+        one.pausedAtMs = nowMs;
         meet('pauses');
       }
       if (isHostile() && random() < 0.004) {
@@ -261,10 +264,10 @@ export async function runSeed(database: SimDatabase, seed: number): Promise<Seed
       }
       if (!isHostile() && bus.isEmpty() && (await isQuiet(database, questions))) isOver = true;
       else {
-        // An outage of two minutes may cost the order of two answers (ADR 0004): before that, whoever was paused goes on.
-        if (leaps > 3) for (const one of replicas) one.isPaused = false;
-        const most = isHostile() ? longestOutage : leapsMs.length;
-        await leap(leapsMs[Math.min((leaps += 1), most) - 1] ?? 700_000);
+        const most = isHostile() ? hostileLeaps : leapsMs.length;
+        const ms = leapsMs[Math.min((leaps += 1), most) - 1] ?? 700_000;
+        for (const one of replicas) if (nowMs + ms - one.pausedAtMs > longestPauseMs) one.isPaused = false;
+        await leap(ms);
       }
       if (leaps > 60) break;
     }
