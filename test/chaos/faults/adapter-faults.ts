@@ -1,7 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { extraRoom, people } from '../../e2e/stack-config.ts';
 import type { Fault } from '../fault.ts';
-import { ask, blocked, countRows, killAll, ownRoom, see, startAll, wasAcked } from './seen.ts';
+import { ask, blocked, commitUnheard, countRows, killAll, ownRoom, see, startAll, wasAcked } from './seen.ts';
 import { noWitness } from '../fault.ts';
 
 export const killAfterCommit: Fault = {
@@ -14,22 +13,7 @@ export const killAfterCommit: Fault = {
       chaos.postgres.adapter.set('passing');
       await startAll(chaos, chaos.stack.adapters);
     });
-    chaos.postgres.adapter.set('mute');
-    const [clock] = await chaos.stack.sql<{ now: Date }>('select clock_timestamp() as now');
-    ask(chaos);
-    // Any of those who talk just now: each adapter has two batches under way, and no later one is sent. An answer that was on its
-    // way to the platform before has arrived after a second.
-    await delay(1_000);
-    const findKept = async () => {
-      const rows = await chaos.stack.sql<{ msg_id: string }>(
-        `select source_id as msg_id from adapter.inbound_event
-         where kind = 'robot_message' and first_seen_at > $1::timestamptz - interval '5 s'`,
-        [clock?.now],
-      );
-      for (const { msg_id } of rows) if (!(await wasAcked(chaos, msg_id))) return msg_id;
-      return null;
-    };
-    const msgId = await see('the commit whose answer was held back', findKept);
+    const msgId = await commitUnheard(chaos, () => chaos.postgres.adapter.set('mute'));
     await killAll(chaos.stack.adapters);
     const acked = await wasAcked(chaos, msgId);
     return async () => {

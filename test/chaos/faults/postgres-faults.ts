@@ -1,7 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Fault } from '../fault.ts';
 import { noWitness } from '../fault.ts';
-import { ask, blocked, countRefused, countRows, endLeases, see, wasAcked } from './seen.ts';
+import { ask, blocked, countRefused, commitUnheard, endLeases, see, wasAcked } from './seen.ts';
 
 export const crashPostgres: Fault = {
   number: 7,
@@ -55,10 +54,7 @@ export const cutAfterCommit: Fault = {
   inject: async (chaos, onHeal) => {
     onHeal(() => endLeases(chaos));
     const wires = Object.values(chaos.postgres);
-    for (const wire of wires) wire.set('mute');
-    const { msgId } = ask(chaos);
-    await see('the commit', async () => (await countRows(chaos, msgId)) === 1);
-    await delay(300);
+    const msgId = await commitUnheard(chaos, () => wires.forEach((wire) => wire.set('mute')));
     const acked = await wasAcked(chaos, msgId);
     const cut = wires.reduce((sum, wire) => sum + wire.cut(), 0);
     for (const wire of wires) wire.set('passing');

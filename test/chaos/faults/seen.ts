@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { waitUntil } from '@steward/testkit';
 import { people } from '../../e2e/stack-config.ts';
 import { waitForBlocked } from '../../e2e/harness.ts';
@@ -36,6 +37,28 @@ export const wasAcked = async ({ stack }: Chaos, msgId: string): Promise<boolean
   (await stack.simulator.control.sent({ key: msgId })).some(({ attempts }) =>
     attempts.some(({ outcome }) => outcome === 'acked'),
   );
+
+/**
+ * Mutes the adapters' database by `mute`, and returns a message that is committed and whose adapter does not hear so. It is any of those who
+ * talk just now: each adapter has two batches under way, and no later one is sent.
+ */
+export async function commitUnheard(chaos: Chaos, mute: () => void): Promise<string> {
+  mute();
+  const [clock] = await chaos.stack.sql<{ now: Date }>('select clock_timestamp() as now');
+  ask(chaos);
+  // An answer that was on its way to the platform before has arrived by then.
+  await delay(1_000);
+  const find = async () => {
+    const rows = await chaos.stack.sql<{ msg_id: string }>(
+      `select source_id as msg_id from adapter.inbound_event
+       where kind = 'robot_message' and first_seen_at > $1::timestamptz - interval '5 s'`,
+      [clock?.now],
+    );
+    for (const { msg_id } of rows) if (!(await wasAcked(chaos, msg_id))) return msg_id;
+    return null;
+  };
+  return see('the commit whose answer was held back', find);
+}
 
 /** How many deliveries were answered 503 or not at all since then. */
 export const countRefused = async ({ stack }: Chaos, since: number): Promise<number> =>
