@@ -1,3 +1,5 @@
+import crypto from 'node:crypto';
+
 /** Numbers that follow from a seed alone (mulberry32): 0 <= n < 1. */
 export type Random = () => number;
 
@@ -16,4 +18,20 @@ export function pick<T>(random: Random, from: readonly T[]): T {
   const found = from[Math.floor(random() * from.length)];
   if (found === undefined && from.length === 0) throw new Error('nothing to pick from');
   return found as T; // the index is within
+}
+
+/** Everything that draws numbers draws them from the seed, so that a seed is the same run again. */
+export function seedRandomness(random: Random): { restore(): void } {
+  const replaced = crypto as { randomBytes: unknown; randomUUIDv7?: unknown };
+  const [drawn, bytes, uuid] = [Math.random, replaced.randomBytes, replaced.randomUUIDv7];
+  Math.random = random;
+  replaced.randomBytes = (count: number) =>
+    Buffer.from(Array.from({ length: count }, () => Math.floor(random() * 256)));
+  replaced.randomUUIDv7 = undefined;
+  return {
+    restore: () => {
+      Math.random = drawn;
+      Object.assign(replaced, { randomBytes: bytes, randomUUIDv7: uuid });
+    },
+  };
 }
