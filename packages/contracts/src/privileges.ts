@@ -106,6 +106,7 @@ export const databasePrivileges = {
       'audit.newest_checkpoint',
       'audit.record_policy',
       'audit.seconds_since_seal',
+      'ops.count_received',
       'ops.room_entries',
     ],
   },

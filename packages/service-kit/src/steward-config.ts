@@ -83,6 +83,8 @@ const dingtalk = z.strictObject({
   limits: sendLimits.prefault({}),
   /** What an organisation's edition allows in a month; the standard one 5,000 (official docs). Absent: nothing is saved. */
   apiCallsPerMonth: z.int().min(1).max(1_000_000_000).optional(),
+  /** The same for callbacks and Stream messages that reach its robots; the standard edition 3,000. Absent: nothing is watched. */
+  messagesPerMonth: z.int().min(1).max(1_000_000).optional(),
 });
 
 /** Where those who run Steward are told what they must look at: at most one room for each environment. */

@@ -21,6 +21,7 @@ export type CommandFacts = {
   modelName: string | null;
   /** The quota of the organisation, where it is configured. */
   apiCallsPerMonth: number | null;
+  messagesPerMonth: number | null;
   now: () => Date;
 };
 

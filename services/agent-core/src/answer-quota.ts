@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import type { TurnContext } from './run-turn.ts';
 import { texts } from './texts.ts';
+import { countReceived } from './watch-messages.ts';
 
 /** The platform's month is China's. */
 const quotaZone = 'Asia/Shanghai';
@@ -24,6 +25,8 @@ export async function answerQuota(context: TurnContext, robotCode: string): Prom
     perMonth,
     percent: perMonth === null ? '' : ((100 * used) / perMonth).toFixed(1),
     runsOutOn: perMonth === null ? null : forecast({ used, perMonth, now }),
+    messages: await countReceived(context.db, [...robots.values()], corpId ?? ''),
+    messagesPerMonth: context.facts.messagesPerMonth,
     uses: rows.map((row) => ({ what: `${row.path} (${row.lane})`, used: row.used })),
   });
 }

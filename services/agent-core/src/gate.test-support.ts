@@ -166,7 +166,7 @@ export async function openTestGate(db: Db<AgentTables>, o: GateOptions = {}): Pr
   return {
     ...gate,
     askModel: null,
-    facts: { version: '1', timeZone: 'UTC', modelName: null, apiCallsPerMonth: null, now },
+    facts: { version: '1', timeZone: 'UTC', modelName: null, apiCallsPerMonth: null, messagesPerMonth: null, now },
     skills: [],
     skillProblems: [],
   };
@@ -201,7 +201,7 @@ export function buildTurnContext(
     logToolCalls: false,
     onTold: () => undefined,
     askModel: null,
-    facts: { version: '1', timeZone: 'UTC', modelName: null, apiCallsPerMonth: null, now },
+    facts: { version: '1', timeZone: 'UTC', modelName: null, apiCallsPerMonth: null, messagesPerMonth: null, now },
     skills: [],
     skillProblems: [],
     ...over,

@@ -56,6 +56,7 @@ const run = async (
     timeZone: 'Asia/Shanghai',
     modelName: over.askModel === null ? null : 'qwen',
     apiCallsPerMonth: null,
+    messagesPerMonth: null,
     now: () => new Date('2026-03-01T00:00:00Z'),
   };
   const context = buildTurnContext(db, { askModel: answering, facts, ...over }, buildConfig());

@@ -39,6 +39,7 @@ import { createOutboundReceipts } from './settle-outbound.ts';
 import { createCheckpointWatch } from './watch-checkpoint.ts';
 import { createGapWatch } from './watch-gaps.ts';
 import { tellInterruption } from './tell-interruption.ts';
+import { createMessageWatch } from './watch-messages.ts';
 import { createUnknownWatch } from './watch-unknown.ts';
 import { createTurnWorker } from './work-turns.ts';
 
@@ -86,6 +87,7 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
 
     const gate = await openGate({ ...o, db, metrics, now, onTold: () => relay.wake() });
     const { skills, problems } = loadUsableSkills(o, gate);
+    const messagesPerMonth = config.dingtalk.messagesPerMonth ?? null;
     const worker = createTurnWorker({
       ...gate,
       askModel: createModel(o, now),
@@ -94,6 +96,7 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
         timeZone: config.timeZone,
         modelName: config.model?.name ?? null,
         apiCallsPerMonth: config.dingtalk.apiCallsPerMonth ?? null,
+        messagesPerMonth,
         now,
       },
       skills,
@@ -109,6 +112,7 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
       directory: createDirectoryRefresh({ db, log, config, onTold: gate.onTold }),
       checkpoint: createCheckpointWatch(gate),
       'unknown outcomes': createUnknownWatch(gate),
+      'messages of the month': createMessageWatch({ ...gate, robots: config.robots, messagesPerMonth }),
       'dead letters': createDeadLetterGauge({
         db,
         metrics,

@@ -9,6 +9,9 @@ export type QuotaFacts = {
   perMonth: number | null;
   percent: string;
   runsOutOn: string | null;
+  /** Inbound events of the month, and how many the edition lets through. */
+  messages: number;
+  messagesPerMonth: number | null;
   uses: readonly { what: string; used: number }[];
 };
 
@@ -60,12 +63,14 @@ export const texts = {
         `本月（${o.month}）已用 API 调用 ${o.used} 次${o.perMonth === null ? '，未配置配额' : `，配额 ${o.perMonth} 次，已用 ${o.percent} %`}。`,
         ...(o.runsOutOn === null ? [] : [`按目前的速度，将在 ${o.runsOutOn} 用完。`]),
         ...o.uses.map(({ what, used }) => `- ${what}：${used}`),
+        `本月收到消息 ${o.messages} 条${o.messagesPerMonth === null ? '' : `，配额 ${o.messagesPerMonth} 条`}。`,
       ].join('\n'),
     en: (o: QuotaFacts) =>
       [
         `API calls this month (${o.month}): ${o.used}${o.perMonth === null ? '; no quota is configured' : ` of ${o.perMonth}, ${o.percent} %`}.`,
         ...(o.runsOutOn === null ? [] : [`At this pace they run out on ${o.runsOutOn}.`]),
         ...o.uses.map(({ what, used }) => `- ${what}: ${used}`),
+        `Messages received this month: ${o.messages}${o.messagesPerMonth === null ? '' : ` of ${o.messagesPerMonth}`}.`,
       ].join('\n'),
   },
   linkWasDown: {
