@@ -5,7 +5,7 @@ import { createBroker } from './broker.ts';
 import { plantedEnvironment } from './canaries.ts';
 import type { Chaos, Proxied, Proxies } from './fault.ts';
 import { changeTool } from './load.ts';
-import { createRandom } from './random.ts';
+import { createRandom } from '../random.ts';
 
 /** Faults have rooms of their own choosing: so many there are, however few talk. */
 const fewestRooms = 100;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { codeOf, ticketOf } from '@steward/testkit';
 import { extraRoom, people, roomOf } from '../e2e/stack-config.ts';
 import type { Chaos } from './fault.ts';
-import { name, pick } from './random.ts';
+import { name, pick } from '../random.ts';
 
 /** A write that waits for another person's yes, and says in its request which ticket it is for. */
 export const changeTool = `name: change

@@ -7,7 +7,7 @@ import { allFaults, notImplemented } from './all-faults.ts';
 import { plantCanaries } from './canaries.ts';
 import { startChaos } from './chaos-stack.ts';
 import type { Fault } from './fault.ts';
-import { createRandom, pick } from './random.ts';
+import { createRandom, pick } from '../random.ts';
 import { describeResult, recordResults } from './report.ts';
 import { runFault, type Campaign, type FaultResult } from './run-fault.ts';
 

@@ -17,7 +17,7 @@ import { listCanaries } from './canaries.ts';
 import type { Chaos, Fault, Witness } from './fault.ts';
 import { endLeases } from './faults/seen.ts';
 import { conversationId, isGoverned, runLoad } from './load.ts';
-import { createRandom } from './random.ts';
+import { createRandom } from '../random.ts';
 
 /** What came of one run: `not injected` and `violated` are failures. */
 export type FaultResult = {

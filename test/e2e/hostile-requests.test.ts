@@ -1,7 +1,9 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { startStack, type Stack } from './harness.ts';
-import { buildHostileRequests, toBytes, type HostileRequest, type Known } from './hostile-requests.ts';
+import { readMetric } from './read-metric.ts';
+import { toBytes, type HostileRequest, type Known } from './hostile/request.ts';
+import { buildHostileRequests } from './hostile-requests.ts';
 import { codeOf, roomOf } from './stack-config.ts';
 
 jest.setTimeout(180_000);
@@ -33,13 +35,6 @@ describe('hostile requests to the doors of a real adapter', () => {
     conversationId: roomOf('http'),
     nowMs: Date.now(),
   });
-  const readMetric = async (name: string) => {
-    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-    return text
-      .split('\n')
-      .filter((line) => line.startsWith(name))
-      .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
-  };
   const countEvents = async () => {
     const [row] = await stack.sql<{ count: number }>(`select count(*)::int as count from adapter.inbound_event`);
     return row?.count ?? 0;
@@ -61,8 +56,8 @@ describe('hostile requests to the doors of a real adapter', () => {
     await sendAll(port, requests.slice(0, 100));
     const [events, rejected, rss] = [
       await countEvents(),
-      await readMetric('steward_door_rejected_total'),
-      await readMetric('process_resident_memory_bytes'),
+      await readMetric(stack.adapters[0]?.url ?? '', 'steward_door_rejected_total'),
+      await readMetric(stack.adapters[0]?.url ?? '', 'process_resident_memory_bytes'),
     ];
     const [answers] = await Promise.all([sendAll(port, requests), sayPing()]);
     const wrong = requests.flatMap(({ family, name, expected }, at) => {
@@ -79,8 +74,12 @@ describe('hostile requests to the doors of a real adapter', () => {
       ({ expected }) => expected !== 'closed' && expected.code !== undefined && expected.code !== 'NOT_FOUND',
     );
     // What the parser refuses in the middle of a body is counted by the door too, when it had begun to read.
-    expect((await readMetric('steward_door_rejected_total')) - rejected).toBeGreaterThanOrEqual(refused.length);
-    expect(((await readMetric('process_resident_memory_bytes')) - rss) / 1024 / 1024).toBeLessThan(maxGrowthMiB);
+    expect(
+      (await readMetric(stack.adapters[0]?.url ?? '', 'steward_door_rejected_total')) - rejected,
+    ).toBeGreaterThanOrEqual(refused.length);
+    expect(
+      ((await readMetric(stack.adapters[0]?.url ?? '', 'process_resident_memory_bytes')) - rss) / 1024 / 1024,
+    ).toBeLessThan(maxGrowthMiB);
     expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
   });
 

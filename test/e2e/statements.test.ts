@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { newQuestion, startStack, type Stack } from './harness.ts';
-import type { Replica } from './service-replicas.ts';
+import { readMetric } from './read-metric.ts';
 import { extraRoom } from './stack-config.ts';
 
 jest.setTimeout(120_000);
 
+const statements = 'steward_database_statements_total';
 const rooms = 40;
 const perRoom = 5;
 
@@ -20,14 +21,14 @@ describe('a turn', () => {
 
   it('needs no more statements than it ever did', async () => {
     const services = [...stack.adapters, ...stack.agentCores, ...stack.outboundSenders];
-    const before = await Promise.all(services.map(readStatements));
+    const before = await Promise.all(services.map(({ url }) => readMetric(url, statements)));
     const say = async (room: number) => {
       for (let n = 0; n < perRoom; n += 1)
         await stack.say({ robot: 'http', room: extraRoom(room), text: newQuestion(), via: 'http' });
     };
     await Promise.all(Array.from({ length: rooms }, (_, room) => say(room)));
     await stack.checkNothingLost();
-    const after = await Promise.all(services.map(readStatements));
+    const after = await Promise.all(services.map(({ url }) => readMetric(url, statements)));
     const perTurn = services.map(({ service }, at): [string, number] => [
       service,
       ((after[at] ?? NaN) - (before[at] ?? NaN)) / (rooms * perRoom),
@@ -39,8 +40,3 @@ describe('a turn', () => {
     }
   });
 });
-
-async function readStatements({ url }: Replica): Promise<number> {
-  const text = await (await fetch(new URL('/metrics', url))).text();
-  return Number(/^steward_database_statements_total\{.*\} (\d+)$/m.exec(text)?.[1] ?? NaN);
-}

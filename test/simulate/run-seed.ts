@@ -1,12 +1,13 @@
 import { mock } from 'node:test';
 import { createLogger } from '@steward/service-kit';
 import { checkPromises, type Violation } from './check-promises.ts';
-import { createRandom, pick, seedRandomness } from './random.ts';
+import { createRandom, pick } from '../random.ts';
 import { createScheduler, type Mishap, type SimProcess } from './scheduler.ts';
 import { createSimBus } from './sim-bus.ts';
 import type { SimDatabase } from './sim-database.ts';
 import { createSimDingTalk } from './sim-dingtalk.ts';
 import { createSimPeople } from './sim-people.ts';
+import { seedRandomness } from './seed-randomness.ts';
 import { kinds, startReplica, type Kind, type Replica } from './sim-replicas.ts';
 import type { World } from './world.ts';
 

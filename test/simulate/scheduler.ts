@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { pick, type Random } from './random.ts';
+import { pick, type Random } from '../random.ts';
 
 /** A simulated operating system process: what it waits for never comes once it is dead, and not yet while it is paused. */
 export type SimProcess = { name: string; isAlive: boolean; isPaused: boolean };

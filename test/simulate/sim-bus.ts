@@ -1,6 +1,6 @@
 import { deliveryLimit, queues, type BusMessage, type QueueName } from '@steward/contracts';
 import type { BusHandler, PublishOutcome } from '@steward/bus';
-import { pick, type Random } from './random.ts';
+import { pick, type Random } from '../random.ts';
 import type { Scheduler, SimProcess } from './scheduler.ts';
 
 type Letter = { body: string; deliveryCount: number };

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { buildInbound } from '../../services/adapter/src/testing.ts';
 import { buildReceived } from '../../services/agent-core/src/testing.ts';
 import type { Question } from './check-promises.ts';
-import { pick } from './random.ts';
+import { pick } from '../random.ts';
 import type { Replica } from './sim-replicas.ts';
 import type { World } from './world.ts';
 

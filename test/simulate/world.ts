@@ -1,5 +1,5 @@
 import type { Logger } from '@steward/service-kit';
-import type { Random } from './random.ts';
+import type { Random } from '../random.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { SimBus } from './sim-bus.ts';
 import type { SimDatabase } from './sim-database.ts';

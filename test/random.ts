@@ -1,5 +1,8 @@
-/** A small seeded generator (mulberry32): the same seed gives the same numbers in [0, 1). */
-export function createRandom(seed: number): () => number {
+/** Numbers in [0, 1). */
+export type Random = () => number;
+
+/** A small seeded generator (mulberry32): the same seed gives the same numbers. */
+export function createRandom(seed: number): Random {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -10,11 +13,11 @@ export function createRandom(seed: number): () => number {
   };
 }
 
-export const pick = <T>(random: () => number, from: readonly T[]): T => {
+export const pick = <T>(random: Random, from: readonly T[]): T => {
   const one = from[Math.floor(random() * from.length)];
   if (one === undefined) throw new Error('nothing to pick from');
   return one;
 };
 
-export const name = (random: () => number, length = 10): string =>
+export const name = (random: Random, length = 10): string =>
   Array.from({ length }, () => Math.floor(random() * 36).toString(36)).join('');
