@@ -9,3 +9,4 @@ language sql stable security definer set search_path = adapter, pg_temp set enab
       and source = any(sources)
     limit least(most, 1000000)) received
 $$;
+comment on function ops.count_received is 'Inbound events of these robots and apps in the platform''s month, counted up to a limit.';
