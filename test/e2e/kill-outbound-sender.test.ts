@@ -24,15 +24,21 @@ describe('kill -9 of outbound-sender', () => {
       [`%${text}%`],
     );
 
+  /** Kills the sender with the sessions of its statements: the server would finish a statement whose client is gone. */
+  const killWith = async (pids: readonly number[]) => {
+    await sender.kill('SIGKILL');
+    await stack.sql('select pg_terminate_backend(pid) from unnest($1::int[]) as pid', [pids]);
+  };
+
   it.each([
     ['before the recording', 'outbound_sender.outbound_message', 'with held as ('],
-    ['before an attempt is open', 'outbound_sender.delivery_attempt', 'with admitted as materialized ('],
+    ['before an attempt is open', 'outbound_sender.delivery_attempt', 'with ours as materialized ('],
   ])('%s: nothing was sent, the answer comes once and unmarked', async (_name, table, statement) => {
     const text = newQuestion();
     const unlock = await stack.lockTable(table);
     await stack.say({ robot: 'http', room: roomOf('http'), text });
-    await waitForBlocked(stack, { table, statement });
-    await sender.kill('SIGKILL');
+    const blocked = await waitForBlocked(stack, { table, statement });
+    await killWith(blocked);
     await unlock();
     expect(await readAttempts(text)).toEqual([]);
     await sender.start();
@@ -64,9 +70,7 @@ describe('kill -9 of outbound-sender', () => {
       expect.objectContaining({ text: expect.stringContaining(after), outcome: 'ok' }),
     );
     expect(await control.calls({ path: group })).toEqual([]);
-    await sender.kill('SIGKILL');
-    // The server would finish a statement whose client is gone.
-    await stack.sql('select pg_terminate_backend(pid) from unnest($1::int[]) as pid', [blocked]);
+    await killWith(blocked);
     await unlock();
     expect(await readAttempts(during)).toEqual([{ number: 1, path: 'group_openapi', outcome: 'unknown', open: true }]);
     expect(await readAttempts(after)).toEqual([{ number: 1, path: 'session_webhook', outcome: 'unknown', open: true }]);

@@ -15,7 +15,7 @@ import type { SenderTables } from '../../services/outbound-sender/src/database.t
 import { deliverNext } from '../../services/outbound-sender/src/deliver.ts';
 import type { OpenAttempt } from '../../services/outbound-sender/src/open-attempt.ts';
 import { recordOutbound } from '../../services/outbound-sender/src/record-outbound.ts';
-import { generous } from '../../services/outbound-sender/src/testing.ts';
+import { generous, openerOf } from '../../services/outbound-sender/src/testing.ts';
 import type { SimProcess } from './scheduler.ts';
 import type { World } from './world.ts';
 
@@ -71,12 +71,12 @@ function startAgentCore(world: World, replica: Replica, db: Kysely<AgentTables>,
 function startSender(world: World, replica: Replica, db: Kysely<SenderTables>, relay: Loop, send: Send): Loop[] {
   const { bus, scheduler, random, log, now } = world;
   const context = {
-    ...{ db, now, random, log, limits: generous, quotas: [], metrics: createMetrics('simulate') },
+    ...{ db, now, random, log, limits: generous, metrics: createMetrics('simulate') },
+    open: openerOf({ db, now, random }),
     send: (attempt: OpenAttempt) => {
       const label = `sends ${attempt.outboundMessageId.slice(-4)} as ${attempt.number}`;
       return scheduler.perform(replica, label, () => Promise.resolve(send(attempt)));
     },
-    isHeldBack: () => false,
     onEnded: () => relay.wake(),
   };
   const deliveries = createLoop({ name: 'deliveries', idleMs: 500, log, run: () => deliverNext(context) });

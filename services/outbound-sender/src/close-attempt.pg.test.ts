@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { busMessageSchema, type BusMessage } from '@steward/contracts';
 import { closeAbandoned, closeAttempt, type AttemptResult } from './close-attempt.ts';
-import { openAttempt, type OpenAttempt } from './open-attempt.ts';
-import { buildReply, generous, openTestDatabase, silentLog } from './testing.ts';
+import type { OpenAttempt } from './open-attempt.ts';
+import { buildReply, generous, openTestDatabase, silentLog, openerOf } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 beforeAll(async () => {
@@ -14,9 +14,8 @@ afterAll(() => database.close());
 const now = () => new Date();
 const limits = generous;
 const context = () => ({ db: database.db, now, random: () => 0, log: silentLog });
-const isHeldBack = () => false;
 const open = async (): Promise<OpenAttempt> => {
-  const attempt = await openAttempt({ db: database.db, limits, quotas: [], now, random: () => 0.5, isHeldBack });
+  const attempt = await openerOf({ db: database.db, limits })();
   if (typeof attempt === 'string') throw new Error(`nothing was opened: ${attempt}`);
   return attempt;
 };
@@ -129,7 +128,7 @@ describe('closing an attempt', () => {
       'select extract(epoch from next_attempt_at - now())::float8 as seconds from outbound_sender.outbound_message',
     );
     expect(row?.seconds).toBeGreaterThan(50);
-    expect(await openAttempt({ db: database.db, limits, quotas: [], now, random: () => 0.5, isHeldBack })).toBe('idle');
+    expect(await openerOf({ db: database.db, limits })()).toBe('idle');
   });
 });
 
@@ -166,7 +165,7 @@ describe('an attempt whose process died', () => {
     expect(await message()).toMatchObject({ status: 'unknown', reason: 'PROCESS_DIED', unknown_count: 2 });
     expect(await endings()).toMatchObject([{ body: { ending: 'unknown', attempts: 2 } }]);
     await due();
-    expect(await openAttempt({ db: database.db, limits, quotas: [], now, random: () => 0.5, isHeldBack })).toBe('idle');
+    expect(await openerOf({ db: database.db, limits })()).toBe('idle');
     expect(
       await database.rows('select outcome, code, ended_at is not null as ended from outbound_sender.delivery_attempt'),
     ).toEqual([
@@ -207,7 +206,7 @@ describe('an attempt whose process died', () => {
     expect(await close(stale, 'accepted')).toMatchObject({ kind: 'end', ending: 'accepted' });
     expect(await close(stale, 'accepted')).toBeNull();
     await due();
-    expect(await openAttempt({ db: database.db, limits, quotas: [], now, random: () => 0.5, isHeldBack })).toBe('idle');
+    expect(await openerOf({ db: database.db, limits })()).toBe('idle');
     expect(await message()).toMatchObject({ status: 'accepted', unknown_count: 0, parts_accepted: 1 });
     expect(await endings()).toHaveLength(1);
   });

@@ -4,7 +4,7 @@ import type { AttemptResult } from './close-attempt.ts';
 import { deliverNext, type DeliverContext } from './deliver.ts';
 import { waitUntil } from '@steward/testkit';
 import { createSendLimits } from './send-limits.ts';
-import { buildReply, buildSendConfig, generous, openTestDatabase } from './testing.ts';
+import { buildReply, buildSendConfig, generous, openerOf, openTestDatabase } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 let lines: { level: string; event: string; code?: string }[] = [];
@@ -21,9 +21,8 @@ const accepted: AttemptResult = { outcome: 'accepted', code: null, processQueryK
 const context = (over: Partial<DeliverContext>): DeliverContext => ({
   db: database.db,
   limits: generous,
-  quotas: [],
+  open: openerOf({ db: database.db, ...over }),
   send: () => Promise.resolve(accepted),
-  isHeldBack: () => false,
   log: createLogger({ service: 'test', write: (line) => lines.push(JSON.parse(line)) }),
   metrics: createMetrics('outbound-sender'),
   now: () => new Date(),

@@ -2,11 +2,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger, Metrics } from '@steward/service-kit';
 import type { Db } from '@steward/postgres';
 import { closeAttempt, type AttemptResult } from './close-attempt.ts';
-import type { DeliveryPath, SenderTables } from './database.ts';
+import type { SenderTables } from './database.ts';
 import type { Next } from './decide-next.ts';
 import type { Hold } from './hold-scope.ts';
-import { leaseSeconds, openAttempt, type OpenAttempt } from './open-attempt.ts';
-import type { Quota } from './quota.ts';
+import { leaseSeconds, type OpenAttempt, type Opener } from './open-attempt.ts';
 import type { SendLimits } from './send-limits.ts';
 
 const maxHoldMs = 600_000;
@@ -17,9 +16,8 @@ export type Send = (attempt: OpenAttempt) => Promise<AttemptResult>;
 export type DeliverContext = {
   db: Db<SenderTables>;
   limits: SendLimits;
-  quotas: readonly Quota[];
+  open: Opener;
   send: Send;
-  isHeldBack: (path: DeliveryPath, budget: string) => boolean;
   log: Logger;
   metrics: Metrics;
   now: () => Date;
@@ -30,7 +28,7 @@ export type DeliverContext = {
 /** One delivery: open an attempt → send → close the attempt. `more`: there may be further work. */
 export async function deliverNext(o: DeliverContext): Promise<'more' | 'idle'> {
   const leaseEndsMs = o.now().getTime() + leaseSeconds * 1_000;
-  const attempt = await openAttempt(o);
+  const attempt = await o.open();
   if (attempt === 'idle') return 'idle';
   if (attempt === 'again') return 'more';
   const started = performance.now();

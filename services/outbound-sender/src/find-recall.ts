@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Environment, OutboundTarget } from '@steward/contracts';
-import type { Trx } from '@steward/postgres';
+import type { Db } from '@steward/postgres';
 import type { SenderTables } from './database.ts';
 
 /** The platform forgets its handles after 24 hours (official docs, "recall"); a little less, so that a call is not too late. */
@@ -19,10 +19,10 @@ export type Recall =
  * handle), or it is older than 24 hours.
  */
 export async function findRecall(
-  trx: Trx<SenderTables>,
+  db: Db<SenderTables>,
   o: { originalId: string; target: OutboundTarget; environment: Environment },
 ): Promise<Recall> {
-  const original = await trx
+  const original = await db
     .selectFrom('outbound_message')
     .select(['target', 'environment', 'ended_at'])
     .where('id', '=', o.originalId)
@@ -30,7 +30,7 @@ export async function findRecall(
   const isOurs = original?.environment === o.environment && isSamePlace(original.target, o.target);
   if (original === undefined || !isOurs) return { kind: 'refused', reason: 'RECALL_NOT_ALLOWED' };
   if (original.ended_at === null) return { kind: 'not_yet' };
-  const accepted = await trx
+  const accepted = await db
     .selectFrom('delivery_attempt')
     .select([
       'process_query_key as key',

@@ -2,12 +2,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { sql } from 'kysely';
 import { newId } from '@steward/service-kit';
 import type { Db } from '@steward/postgres';
+import { waitUntil } from '@steward/testkit';
 import { closeAttempt } from './close-attempt.ts';
 import type { SenderTables } from './database.ts';
 import { holdScope } from './hold-scope.ts';
-import { isAnythingDue, openAttempt, type OpenAttempt } from './open-attempt.ts';
+import { isAnythingDue, type OpenAttempt } from './open-attempt.ts';
 import type { SendLimits } from './send-limits.ts';
-import { buildReply, generous, limitsOf, openTestDatabase } from './testing.ts';
+import { buildReply, generous, limitsOf, openTestDatabase, openerOf } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 beforeAll(async () => {
@@ -17,13 +18,19 @@ beforeEach(() => database.clear());
 afterAll(() => database.close());
 
 const now = () => new Date();
-const isHeldBack = () => false;
-const open = (limits = generous, db: Db<SenderTables> = database.db) =>
-  openAttempt({ db, limits, quotas: [], now, random: () => 0.5, isHeldBack });
+const open = (limits = generous, db: Db<SenderTables> = database.db) => openerOf({ db, limits })();
 const opened = async (limits = generous): Promise<OpenAttempt> => {
   const attempt = await open(limits);
   if (typeof attempt === 'string') throw new Error(`nothing was opened: ${attempt}`);
   return attempt;
+};
+/** Messages that somebody has claimed and not written yet. */
+const claimed = async () => {
+  const [row] = await database.rows<{ count: number }>(
+    `select count(*)::int as count from outbound_sender.outbound_message
+     where status = 'queued' and attempt_count = 0 and next_attempt_at between now() and now() + interval '2 s'`,
+  );
+  return row?.count;
 };
 const accept = (attempt: OpenAttempt) =>
   closeAttempt({ db: database.db, now, random: () => 0 }, attempt, {
@@ -70,6 +77,48 @@ describe('opening an attempt', () => {
     };
     await Promise.all(Array.from({ length: 4 }, opener));
     expect(given.sort()).toEqual(ids.sort());
+  });
+
+  it('gives calls that come together a message each', async () => {
+    const ids = await Promise.all(Array.from({ length: 6 }, () => database.record()));
+    const openNext = openerOf({ db: database.db });
+    const attempts = await Promise.all(Array.from({ length: 8 }, openNext));
+    const given = attempts.flatMap((attempt) => (typeof attempt === 'string' ? [] : [attempt.outboundMessageId]));
+    expect(given.sort()).toEqual(ids.sort());
+    expect(attempts.filter((attempt) => attempt === 'idle')).toHaveLength(2);
+  });
+
+  it.each([
+    { now: 'is being sent', set: `attempt_count = 1, status = 'sending', lease_until = now() + interval '1 min'` },
+    { now: 'waits to be tried again', set: `attempt_count = 1, next_attempt_at = now() + interval '1 min'` },
+    { now: 'has ended', set: `status = 'failed', ended_at = now()` },
+  ])('writes nothing and spends nothing for a message that another claimed too and that $now', async ({ set }) => {
+    await database.record();
+    const quotas = [{ organisation: 'corp-1', perMonth: 1_000, budgets: ['robot dingtest'] }];
+    const slow = await database.admin.transaction().execute(async (trx) => {
+      await sql`lock table outbound_sender.quota_use`.execute(trx);
+      const opening = openerOf({ db: database.db, quotas })(); // has claimed, and waits to read the quota
+      await waitUntil(async () => (await claimed()) === 1, { timeoutMs: 5_000, what: 'the claim' });
+      await sql.raw(`update outbound_sender.outbound_message set ${set}`).execute(trx);
+      return { opening };
+    });
+    expect(await slow.opening).toBe('again');
+    expect(await database.rows('select from outbound_sender.delivery_attempt')).toEqual([]);
+    expect(await database.rows('select from outbound_sender.send_budget')).toEqual([]);
+  });
+
+  it('leaves a message that was claimed and not written to the next claim, after two seconds', async () => {
+    await database.record();
+    const broken = () => {
+      throw new Error('broken');
+    };
+    await expect(openerOf({ db: database.db, isHeldBack: broken })()).rejects.toThrow('broken');
+    expect(await open()).toBe('idle');
+    expect(await claimed()).toBe(1);
+    await database.rows(
+      `update outbound_sender.outbound_message set next_attempt_at = next_attempt_at - interval '2 s'`,
+    );
+    expect(await opened()).toMatchObject({ number: 1 });
   });
 
   it('waits for the answer before it, whatever way that ends', async () => {
@@ -122,10 +171,10 @@ describe('a path that is held back', () => {
         return path === 'group_openapi';
       },
     };
-    expect(await openAttempt(o)).toBe('again');
+    expect(await openerOf(o)()).toBe('again');
     expect(await database.rows('select from outbound_sender.send_budget')).toEqual([]);
-    expect(await openAttempt(o)).toMatchObject({ path: 'person_openapi' });
-    expect(await openAttempt(o)).toBe('idle');
+    expect(await openerOf(o)()).toMatchObject({ path: 'person_openapi' });
+    expect(await openerOf(o)()).toBe('idle');
     expect(asked).toEqual(['group_openapi robot dingtest', 'person_openapi robot dingtest']);
     expect(
       await database.rows(
@@ -137,16 +186,7 @@ describe('a path that is held back', () => {
   it('ends a message as failed that could not be sent for six hours', async () => {
     await database.record();
     await database.rows(`update outbound_sender.outbound_message set recorded_at = now() - interval '7 h'`);
-    expect(
-      await openAttempt({
-        db: database.db,
-        limits: generous,
-        quotas: [],
-        now,
-        random: () => 0.5,
-        isHeldBack: () => true,
-      }),
-    ).toBe('again');
+    expect(await openerOf({ db: database.db, isHeldBack: () => true })()).toBe('again');
     expect(await database.rows('select status, reason from outbound_sender.outbound_message')).toEqual([
       { status: 'failed', reason: 'BREAKER_OPEN' },
     ]);
@@ -253,23 +293,9 @@ describe('the send budget', () => {
   it('lets one claim in ten take what waited longest, so that no lane starves', async () => {
     const bulk = await database.record({ lane: 'bulk' });
     const control = await database.record({ lane: 'control' });
-    const drawn = await openAttempt({
-      db: database.db,
-      limits: generous,
-      quotas: [],
-      now,
-      isHeldBack,
-      random: () => 0.09,
-    });
+    const drawn = await openerOf({ db: database.db, random: () => 0.09 })();
     expect(drawn).toMatchObject({ outboundMessageId: bulk });
-    const rest = await openAttempt({
-      db: database.db,
-      limits: generous,
-      quotas: [],
-      now,
-      isHeldBack,
-      random: () => 0.1,
-    });
+    const rest = await openerOf({ db: database.db, random: () => 0.1 })();
     expect(rest).toMatchObject({ outboundMessageId: control });
   });
 });
@@ -374,16 +400,15 @@ describe('a scope that the platform wants paused', () => {
 
   it('keeps the longer of two pauses, and is audited once', async () => {
     await database.rows(`delete from outbound_sender.send_budget`);
-    const since = newId();
-    expect(await pause('egress', 300_000)).toBe(true);
-    expect(await pause('egress', 2_000)).toBe(false);
+    expect(await pause('robot paused-twice', 300_000)).toBe(true);
+    expect(await pause('robot paused-twice', 2_000)).toBe(false);
     const [held] = await database.rows<{ seconds: number }>(
       `select extract(epoch from held_until - now())::float8 as seconds from outbound_sender.send_budget`,
     );
     expect(held?.seconds).toBeGreaterThan(290);
     expect(
       await database.rows(
-        `select detail from audit.entry where kind = 'send.held' and subject_id = 'egress' and id > '${since}'`,
+        `select detail from audit.entry where kind = 'send.held' and subject_id = 'robot paused-twice'`,
       ),
     ).toEqual([{ detail: { reason: '130101', seconds: 300 } }]);
   });

@@ -1,7 +1,7 @@
-import { sql } from 'kysely';
-import { newId } from '@steward/service-kit';
+import { sql, type RawBuilder } from 'kysely';
+import { createBatcher, newId } from '@steward/service-kit';
 import type { Environment, Lane, OutboundContentV2, OutboundTarget } from '@steward/contracts';
-import type { Db, Trx } from '@steward/postgres';
+import type { Db } from '@steward/postgres';
 import { choosePath } from './choose-path.ts';
 import { giveUpAfterMs } from './decide-next.ts';
 import { endOutbound } from './end-outbound.ts';
@@ -38,6 +38,12 @@ export const leaseSeconds = 45;
  * minute at most (`publishSoonAgain`): whatever the outage was, the predecessor has come by then.
  */
 const orderWaitSeconds = 120;
+/**
+ * A claim and the writing after it take milliseconds. Later than this others may claim the message too, and whoever writes first has it.
+ */
+const claimSeconds = 2;
+/** Claims that share a statement at most; a process has no more sends under way than this. */
+const maxClaims = 16;
 /** How long a message is put off whose path is held back by its breaker. */
 const heldBackSeconds = 2;
 /** As many messages of a budget and lane are looked at as may be locked by others that open an attempt just now. */
@@ -47,13 +53,10 @@ const oldestFirstEvery = 10;
 /** What waits for longer than this may use the room in a budget that is kept for control and approvals. */
 const agedSeconds = 300;
 
-/**
- * Claims the next message that is due and writes its attempt, in one transaction, before anything is sent: so a crash
- * leaves an attempt that says "unknown", never a send that nobody knows of. `idle`: nothing is due. `again`: the message
- * ended because there is no way to it or nothing to take back, or it was put off, without an attempt, because a limit, a hold or a
- * breaker is in its way or what it takes back is still being sent; look again.
- */
-export async function openAttempt(o: {
+/** The next attempt of what is due; `idle`: nothing is due; `again`: nothing came of what was, look again. */
+export type Opener = () => Promise<OpenAttempt | 'idle' | 'again'>;
+
+export type OpenContext = {
   db: Db<SenderTables>;
   limits: SendLimits;
   quotas: readonly Quota[];
@@ -61,30 +64,44 @@ export async function openAttempt(o: {
   now: () => Date;
   /** 0 <= n < 1. */
   random: () => number;
-}): Promise<OpenAttempt | 'idle' | 'again'> {
-  return o.db.transaction().execute(async (trx) => {
-    const due = await claimDue(trx, o.random() * oldestFirstEvery < 1);
-    if (due === undefined) return 'idle';
-    const { target, content } = due;
-    const path = choosePath({ target, content, sessionGone: due.session_gone, nowMs: o.now().getTime() });
-    const fail = async (reason: string) => {
-      // An attempt whose outcome nobody knows may have arrived: the message did not plainly fail.
-      const status = due.unknown_count > 0 ? 'unknown' : 'failed';
-      await endOutbound(trx, { ...due, status, reason }, o.now());
-      return 'again' as const;
-    };
-    if (path === null) return fail('NO_WAY_TO_RECIPIENT');
-    const recall =
-      content.kind === 'recall' ? await findRecall(trx, { ...due, originalId: content.outboundMessageId }) : noRecall;
-    if (recall.kind === 'refused') return fail(recall.reason);
-    if (recall.kind === 'not_yet' || o.isHeldBack(path, due.budget)) {
-      if (due.age_ms > giveUpAfterMs) return fail(recall.kind === 'not_yet' ? 'RECALL_IMPOSSIBLE' : 'BREAKER_OPEN');
-      await putOff(trx, due.id);
-      return 'again';
-    }
-    if (await mustSave(trx, o.quotas, { ...due, path })) return fail('QUOTA_SAVED');
-    return (await writeAttempt(trx, o.limits, due, path, recall.keys)) ?? 'again';
+};
+
+/**
+ * Opens attempts: each call claims the next message that is due and writes its attempt before anything is sent, so that a crash leaves
+ * an attempt that says "unknown", never a send that nobody knows of. A claim only keeps a message from other claims for a
+ * moment, and calls that come together share one; what is written after it holds only for a message that nobody else
+ * worked on meanwhile. `again`: the message ended because there is no way to it or nothing to take back, or it was put off,
+ * without an attempt, because a limit, a hold or a breaker is in its way or what it takes back is still being sent.
+ */
+export function createOpener(o: OpenContext): Opener {
+  const claim = createBatcher({
+    maxBatch: maxClaims,
+    work: async (askers: readonly null[]) => {
+      const due = await claimDue(o.db, { count: askers.length, oldestFirst: o.random() * oldestFirstEvery < 1 });
+      return askers.map((_, at) => due[at]);
+    },
   });
+  return async () => {
+    const due = await claim(null);
+    return due === undefined ? 'idle' : ((await openClaimed(o, due)) ?? 'again');
+  };
+}
+
+/** Null when the message ended, was put off, or is no longer ours. */
+async function openClaimed(o: OpenContext, due: Due): Promise<OpenAttempt | null> {
+  const { target, content } = due;
+  const path = choosePath({ target, content, sessionGone: due.session_gone, nowMs: o.now().getTime() });
+  if (path === null) return fail(o, due, 'NO_WAY_TO_RECIPIENT');
+  const recall =
+    content.kind === 'recall' ? await findRecall(o.db, { ...due, originalId: content.outboundMessageId }) : noRecall;
+  if (recall.kind === 'refused') return fail(o, due, recall.reason);
+  if (recall.kind === 'not_yet' || o.isHeldBack(path, due.budget)) {
+    if (due.age_ms > giveUpAfterMs)
+      return fail(o, due, recall.kind === 'not_yet' ? 'RECALL_IMPOSSIBLE' : 'BREAKER_OPEN');
+    return putOff(o.db, due);
+  }
+  if (await mustSave(o.db, o.quotas, { ...due, path })) return fail(o, due, 'QUOTA_SAVED');
+  return writeAttempt(o, due, path, recall.keys);
 }
 
 const noRecall = { kind: 'keys', keys: [] } as const;
@@ -143,32 +160,54 @@ const dueHeads = sql`
         and b.next_free_at <= now() + b.spacing * case when l.rank <= 2 or h.is_aged then 1 else 0.5 end))
   )`;
 
-async function claimDue(trx: Trx<SenderTables>, oldestFirst: boolean): Promise<Due | undefined> {
+/** Claims up to `count` messages, each for `claimSeconds`: whoever claimed one and died before writing delays it by no more. */
+async function claimDue(
+  db: Db<SenderTables>,
+  { count, oldestFirst }: { count: number; oldestFirst: boolean },
+): Promise<Due[]> {
   const { rows } = await sql<Due>`
-    ${dueHeads}
-    select m.id, m.correlation_id, m.environment, m.budget, m.lane, m.target, m.content, m.parts, m.parts_accepted, m.attempt_count, m.unknown_count,
-      m.session_gone, m.reason, (extract(epoch from now() - coalesce(m.reopened_at, m.recorded_at)) * 1000)::float8 as age_ms
-    from head
-    join outbound_sender.outbound_message m on m.id = head.id
-    where m.status = 'queued' and m.next_attempt_at <= now()
-    order by case when ${oldestFirst} then 0 else head.rank end, m.recorded_at
-    limit 1
-    for update of m skip locked`.execute(trx);
-  return rows[0];
+    ${dueHeads}, due as (
+      select m.id
+      from head
+      join outbound_sender.outbound_message m on m.id = head.id
+      where m.status = 'queued' and m.next_attempt_at <= now()
+      order by case when ${oldestFirst} then 0 else head.rank end, m.recorded_at
+      limit ${count}
+      for update of m skip locked
+    )
+    update outbound_sender.outbound_message m set next_attempt_at = now() + ${claimSeconds} * interval '1 s'
+    from due where m.id = due.id
+    returning m.id, m.correlation_id, m.environment, m.budget, m.lane, m.target, m.content, m.parts, m.parts_accepted, m.attempt_count,
+      m.unknown_count, m.session_gone, m.reason,
+      (extract(epoch from now() - coalesce(m.reopened_at, m.recorded_at)) * 1000)::float8 as age_ms`.execute(db);
+  return rows;
 }
 
-async function putOff(trx: Trx<SenderTables>, id: string): Promise<void> {
-  await trx
-    .updateTable('outbound_message')
-    .set({ next_attempt_at: sql`now() + ${heldBackSeconds} * interval '1 s'` })
-    .where('id', '=', id)
-    .execute();
+/** The message as it was claimed: every attempt counts it on, and an ending is not `queued`. */
+const unchanged = ({ id, attempt_count }: Due): RawBuilder<unknown> =>
+  sql`id = ${id} and status = 'queued' and attempt_count = ${attempt_count}`;
+
+async function fail({ db, now }: OpenContext, due: Due, reason: string): Promise<null> {
+  // An attempt whose outcome nobody knows may have arrived: the message did not plainly fail.
+  const status = due.unknown_count > 0 ? 'unknown' : 'failed';
+  return db.transaction().execute(async (trx) => {
+    const { rows } = await sql`
+      select from outbound_sender.outbound_message where ${unchanged(due)} for update`.execute(trx);
+    if (rows.length > 0) await endOutbound(trx, { ...due, status, reason }, now());
+    return null;
+  });
+}
+
+async function putOff(db: Db<SenderTables>, due: Due): Promise<null> {
+  await sql`
+    update outbound_sender.outbound_message set next_attempt_at = now() + ${heldBackSeconds} * interval '1 s'
+    where ${unchanged(due)}`.execute(db);
+  return null;
 }
 
 /** Writes the attempt if every limit admits it, all in one statement; else puts the message off until they may, and returns null. */
 async function writeAttempt(
-  trx: Trx<SenderTables>,
-  limits: SendLimits,
+  { db, limits }: OpenContext,
   due: Due,
   path: DeliveryPath,
   processQueryKeys: readonly string[],
@@ -182,20 +221,23 @@ async function writeAttempt(
   const isUrgent = due.lane === 'control' || due.lane === 'approval' || due.age_ms > agedSeconds * 1_000;
   const isRetry = due.reason !== null;
   const { rows } = await sql<{ free_at: Date | null }>`
-    with admitted as materialized (
-      select outbound_sender.admit(${JSON.stringify(wanted)}::jsonb, ${isUrgent}, ${isRetry ? due.budget : null}) as free_at
+    with ours as materialized (
+      select id from outbound_sender.outbound_message where ${unchanged(due)} for update
+    ), admitted as materialized (
+      select id, outbound_sender.admit(${JSON.stringify(wanted)}::jsonb, ${isUrgent}, ${isRetry ? due.budget : null}) as free_at
+      from ours
     ), moved as (
       update outbound_sender.outbound_message m set
         status = case when a.free_at is null then 'sending' else 'queued' end,
         attempt_count = case when a.free_at is null then ${number}::integer else m.attempt_count end,
         lease_until = case when a.free_at is null then now() + ${leaseSeconds} * interval '1 s' end,
         next_attempt_at = coalesce(a.free_at, m.next_attempt_at)
-      from admitted a where m.id = ${due.id}
+      from admitted a where m.id = a.id
     ), written as (
       insert into outbound_sender.delivery_attempt (id, outbound_message_id, number, part, path)
-      select ${attemptId}::uuid, ${due.id}::uuid, ${number}::integer, ${part}::integer, ${path} from admitted where free_at is null
+      select ${attemptId}::uuid, id, ${number}::integer, ${part}::integer, ${path} from admitted where free_at is null
     )
-    select free_at from admitted`.execute(trx);
+    select free_at from admitted`.execute(db);
   if (rows[0]?.free_at !== null) return null;
   return {
     attemptId,

@@ -3,8 +3,8 @@ import { sql } from 'kysely';
 import { newId } from '@steward/service-kit';
 import type { OutboundTarget } from '@steward/contracts';
 import { closeAbandoned, closeAttempt, type AttemptResult } from './close-attempt.ts';
-import { openAttempt, type OpenAttempt } from './open-attempt.ts';
-import { buildReply, cardContent, cardUpdate, generous, openTestDatabase, silentLog } from './testing.ts';
+import type { OpenAttempt } from './open-attempt.ts';
+import { buildReply, cardContent, cardUpdate, openTestDatabase, silentLog, openerOf } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 beforeAll(async () => {
@@ -14,8 +14,7 @@ beforeEach(() => database.clear());
 afterAll(() => database.close());
 
 const now = () => new Date();
-const open = () =>
-  openAttempt({ db: database.db, limits: generous, quotas: [], now, random: () => 0.5, isHeldBack: () => false });
+const open = () => openerOf({ db: database.db })();
 const opened = async (): Promise<OpenAttempt> => {
   const attempt = await open();
   if (typeof attempt === 'string') throw new Error(`nothing was opened: ${attempt}`);

@@ -3,9 +3,9 @@ import { createLogger, createMetrics, stewardConfigSchema } from '@steward/servi
 import type { Lane } from '@steward/contracts';
 import { waitUntil } from '@steward/testkit';
 import { closeAbandoned, closeAttempt, type AttemptResult } from './close-attempt.ts';
-import { openAttempt, type OpenAttempt } from './open-attempt.ts';
+import type { OpenAttempt } from './open-attempt.ts';
 import { createQuotaWatch, listQuotas, type Quota } from './quota.ts';
-import { buildReply, generous, openTestDatabase, silentLog } from './testing.ts';
+import { buildReply, openTestDatabase, silentLog, openerOf } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 beforeAll(async () => (database = await openTestDatabase()));
@@ -19,8 +19,7 @@ const now = () => new Date();
 const quotas: readonly Quota[] = [
   { organisation: 'corp-1', perMonth: 100, budgets: ['robot dingtest', 'robot other'] },
 ];
-const open = () =>
-  openAttempt({ db: database.db, limits: generous, quotas, now, random: () => 0.5, isHeldBack: () => false });
+const open = () => openerOf({ db: database.db, quotas })();
 const opened = async (): Promise<OpenAttempt> => {
   const attempt = await open();
   if (typeof attempt === 'string') throw new Error(`nothing was opened: ${attempt}`);

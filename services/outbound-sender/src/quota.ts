@@ -1,7 +1,7 @@
 import { sql, type RawBuilder } from 'kysely';
 import { createLoop, type Logger, type Loop, type Metrics, type StewardConfig } from '@steward/service-kit';
 import type { Lane, OutboundTarget } from '@steward/contracts';
-import type { Db, DbOrTrx } from '@steward/postgres';
+import type { Db } from '@steward/postgres';
 import type { AttemptOutcome, DeliveryPath, SenderTables } from './database.ts';
 import { isApiPath } from './send-limits.ts';
 
@@ -31,7 +31,7 @@ export function listQuotas({ robots, dingtalk }: Pick<StewardConfig, 'robots' | 
 
 /** Whether this message must leave the rest of the month's calls to more urgent ones. */
 export async function mustSave(
-  db: DbOrTrx<SenderTables>,
+  db: Db<SenderTables>,
   quotas: readonly Quota[],
   o: { budget: string; lane: Lane; path: DeliveryPath; target: OutboundTarget },
 ): Promise<boolean> {
@@ -41,7 +41,7 @@ export async function mustSave(
   return savings.some((saving) => share >= saving.share && !saving.lanes.includes(o.lane));
 }
 
-async function countUsed(db: DbOrTrx<SenderTables>, { budgets }: Quota): Promise<number> {
+async function countUsed(db: Db<SenderTables>, { budgets }: Quota): Promise<number> {
   const { rows } = await sql<{ used: number }>`
     select coalesce(sum(used), 0)::float8 as used from outbound_sender.quota_use
     where month = ${thisMonth} and budget = any(${budgets}::text[])`.execute(db);

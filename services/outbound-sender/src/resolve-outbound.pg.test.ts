@@ -6,8 +6,8 @@ import { waitUntil } from '@steward/testkit';
 import { answerOperator } from './answer-operator.ts';
 import { closeAttempt } from './close-attempt.ts';
 import type { AttemptOutcome } from './database.ts';
-import { openAttempt, type OpenAttempt } from './open-attempt.ts';
-import { openTestDatabase, silentLog, generous } from './testing.ts';
+import type { OpenAttempt } from './open-attempt.ts';
+import { openTestDatabase, silentLog, openerOf } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 beforeAll(async () => {
@@ -18,8 +18,7 @@ afterAll(() => database.close());
 
 const now = () => new Date();
 const context = () => ({ db: database.db, now, random: () => 0 });
-const next = () =>
-  openAttempt({ db: database.db, limits: generous, quotas: [], now, random: () => 0.5, isHeldBack: () => false });
+const next = () => openerOf({ db: database.db })();
 async function attempt(outcome: AttemptOutcome): Promise<OpenAttempt> {
   const opened = await next();
   if (typeof opened === 'string') throw new Error(`nothing was opened: ${opened}`);

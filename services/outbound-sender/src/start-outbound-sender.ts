@@ -33,7 +33,7 @@ import { measureUnknown } from './measure-unknown.ts';
 import { recordOutbound } from './record-outbound.ts';
 import { recordPersonLookup } from './record-person-lookup.ts';
 import { createCardRegistrar, loadCardRegistrations } from './register-card-callbacks.ts';
-import { isAnythingDue } from './open-attempt.ts';
+import { createOpener, isAnythingDue } from './open-attempt.ts';
 import { loadSenderRobots } from './robots.ts';
 import { createQuotaWatch, listQuotas } from './quota.ts';
 import { createSendLimits } from './send-limits.ts';
@@ -101,22 +101,24 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
     quotaWatch.start();
     lifecycle.add('quota', () => quotaWatch.stop());
 
+    const limits = createSendLimits(config);
+    const { send, isHeldBack } = createSend({
+      api,
+      robots,
+      replyKeys: o.replyKeys,
+      repeatMark: repeatMarks[config.language],
+      onBreakerChange,
+    });
     const context: DeliverContext = {
       db,
       log,
       metrics,
       now,
       random: Math.random,
-      limits: createSendLimits(config),
-      quotas,
+      limits,
+      open: createOpener({ db, limits, quotas, isHeldBack, now, random: Math.random }),
+      send,
       onEnded: () => relay.wake(),
-      ...createSend({
-        api,
-        robots,
-        replyKeys: o.replyKeys,
-        repeatMark: repeatMarks[config.language],
-        onBreakerChange,
-      }),
     };
     const deliveries = createLoop({
       name: 'deliveries',

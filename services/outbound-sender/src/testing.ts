@@ -4,7 +4,7 @@ import { createPostgres, type Database } from '@steward/postgres';
 import type { OutboundContentV2, OutboundRequested, OutboundRequestedV2, OutboundTarget } from '@steward/contracts';
 import { createTestDatabase } from '@steward/testkit';
 import type { SenderTables } from './database.ts';
-import type { OpenAttempt } from './open-attempt.ts';
+import { createOpener, type OpenAttempt, type OpenContext, type Opener } from './open-attempt.ts';
 import { recordOutbound } from './record-outbound.ts';
 import type { SendLimits } from './send-limits.ts';
 
@@ -14,6 +14,13 @@ export const limitsOf = (perMinuteOf: (budget: string) => number): SendLimits =>
   scopeToHold: (scope, { budget }) => (scope === 'content' || scope === 'target' ? null : budget),
 });
 export const generous = limitsOf(() => 60_000_000);
+
+/** Opens what is due; nothing is in its way unless told. */
+export const openerOf = (o: Pick<OpenContext, 'db'> & Partial<OpenContext>): Opener =>
+  createOpener({
+    ...{ limits: generous, quotas: [], isHeldBack: () => false, now: () => new Date(), random: () => 0.5 },
+    ...o,
+  });
 
 /** A configuration with one custom robot and these robots of one app. */
 export const buildSendConfig = (...names: readonly string[]): StewardConfig =>
