@@ -54,7 +54,7 @@ function startAgentCore(world: World, replica: Replica, db: Kysely<AgentTables>,
   const { bus, log, now } = world;
   const context = buildTurnContext(db, { now, log, onTold: () => relay.wake() });
   const workOn = createWorkOn({ ...context, onEnded: () => relay.wake() });
-  const turns = createLoop({ name: 'turns', idleMs: 500, log, run: (stopping) => workOn(everyLane, stopping) });
+  const turns = createLoop({ name: 'turns', idleMs: 500, log, run: workOn(everyLane) });
   const receipts = createOutboundReceipts(context);
   bus.consume(replica, 'agent-core.inbound.v1', async (message) => {
     if (message.type === 'inbound.received.v1') await recordInbound({ db, now }, message);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { sql } from 'kysely';
-import { claimTurn, fenceOf, holdOf, nextTurn, renewLeases, type ClaimedTurn } from './claim-turn.ts';
+import { claimTurn, createClaimer, fenceOf, holdOf, nextTurns, renewLeases, type ClaimedTurn } from './claim-turn.ts';
 import { endTurn, type TurnResult } from './end-turn.ts';
 import { recordInbound } from './record-inbound.ts';
 import { buildReceived, everyLane, openTestDatabase, type InboundOptions } from './testing.ts';
@@ -50,16 +50,19 @@ describe('claiming a turn', () => {
     expect((await claimed()).sequence).toBe(2);
   });
 
-  it('runs one turn of each conversation, in order, under eight claimers at once', async () => {
+  it('runs one turn of each conversation, in order, under eight claimers of two processes at once', async () => {
     const rooms = ['a', 'b', 'c', 'd'];
     for (const room of rooms) for (let sequence = 1; sequence <= 10; sequence += 1) await record({ room, sequence });
     const running = new Set<string>();
     const worked = new Map<string, number[]>();
     let most = 0;
-    const claimer = async () => {
-      const db = database.connect(2);
+    const processes = [1, 2].map(() => {
+      const db = database.connect(4);
+      return { db, claimNext: createClaimer(db, everyLane) };
+    });
+    const claimer = async ({ db, claimNext }: (typeof processes)[number]) => {
       for (let idle = 0; idle < 40;) {
-        const turn = await claimTurn(db, everyLane);
+        const turn = await claimNext();
         if (turn === null) {
           idle += 1;
           if ([...worked.values()].flat().length === 40) return;
@@ -75,7 +78,7 @@ describe('claiming a turn', () => {
         expect(await endTurn({ db, now }, turn, done)).toBe(true);
       }
     };
-    await Promise.all(Array.from({ length: 8 }, claimer));
+    await Promise.all(Array.from({ length: 4 }, () => processes.map(claimer)).flat());
     for (const room of rooms) expect(worked.get(room)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     expect(most).toBeGreaterThan(1);
     const attempts = await database.rows('select distinct attempt from agent_core.turn');
@@ -136,7 +139,7 @@ describe('claiming a turn', () => {
     await database.rows(`update agent_core.conversation set recorded_through = 20000 where conversation_id = 'noisy'`);
     const visited = async () => {
       const plan = sql<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>`
-        explain (analyze, buffers off, format json) ${nextTurn(everyLane)} select * from next`;
+        explain (analyze, buffers off, format json) ${nextTurns(everyLane, 1)} select * from next`;
       const [row] = (await plan.execute(database.db)).rows;
       if (row === undefined) throw new Error('no plan');
       return countVisited(row['QUERY PLAN'][0].Plan);
@@ -176,6 +179,44 @@ describe('a lease that ran out', () => {
     await expireLeases();
     const takers = await Promise.all(Array.from({ length: 8 }, () => claim()));
     expect(takers.filter((turn) => turn !== null)).toMatchObject([{ attempt: 2 }]);
+  });
+});
+
+describe('slots that ask together', () => {
+  const askTogether = (count: number) => {
+    const claimNext = createClaimer(database.db, everyLane);
+    return Promise.all(Array.from({ length: count }, claimNext));
+  };
+  const roomsOf = (turns: readonly (ClaimedTurn | null)[]) => turns.map((turn) => turn?.conversationId ?? null).sort();
+
+  it('get a turn each, of as many conversations, those served longest ago first', async () => {
+    for (const room of ['a', 'b', 'c', 'd']) for (const sequence of [1, 2]) await record({ room, sequence });
+    await database.rows(
+      `update agent_core.conversation set last_claimed_at = now() - case conversation_id when 'd' then interval '1 h' else interval '1 min' end`,
+    );
+    // The first is worked on at once, the other two share a claim.
+    const first = await askTogether(3);
+    expect(first[0]).toMatchObject({ conversationId: 'd' });
+    expect(new Set(roomsOf(first)).size).toBe(3);
+    expect(roomsOf(await askTogether(3)).filter((room) => room !== null)).toHaveLength(1);
+    expect(await database.rows(`select count(*)::int as count from agent_core.turn where status = 'running'`)).toEqual([
+      { count: 4 },
+    ]);
+  });
+
+  it('take several over at once, each audited for itself', async () => {
+    for (const room of ['a', 'b', 'c']) await record({ room, sequence: 1 });
+    await askTogether(3);
+    await expireLeases();
+    const taken = await askTogether(3);
+    expect(roomsOf(taken)).toEqual(['a', 'b', 'c']);
+    expect(taken).toMatchObject([{ isTakenOver: true }, { isTakenOver: true }, { isTakenOver: true }]);
+    const ids = taken.map((turn) => turn?.id).sort();
+    expect(
+      await database.rows(
+        `select subject_id from audit.entry where kind = 'turn.taken_over' and subject_id in ('${ids.join(`','`)}') order by 1`,
+      ),
+    ).toEqual(ids.map((subject_id) => ({ subject_id })));
   });
 });
 

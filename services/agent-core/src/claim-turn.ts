@@ -1,5 +1,5 @@
 import { sql, type RawBuilder } from 'kysely';
-import { AppError, newId } from '@steward/service-kit';
+import { AppError, createBatcher, newId } from '@steward/service-kit';
 import type { Environment, InboundReceived, Lane } from '@steward/contracts';
 import type { Db, DbOrTrx, Trx } from '@steward/postgres';
 import type { AgentTables } from './database.ts';
@@ -36,6 +36,8 @@ export type RoomHealth = {
 
 /** A process that is not heard of for so long has lost its turns; it says that it is there every second (`hold-leases.ts`). */
 export const leaseSeconds = 4;
+/** Claims that share a statement at most; a process has no more slots than this. */
+const maxClaims = 16;
 
 /**
  * Claims the next turn of the given lanes: the oldest open one of a lane of a conversation in which none runs, of the
@@ -45,6 +47,23 @@ export const leaseSeconds = 4;
  * commands apart. Returns null when nothing is due.
  */
 export async function claimTurn(db: Db<AgentTables>, lanes: readonly Lane[]): Promise<ClaimedTurn | null> {
+  const [turn] = await claimTurns(db, lanes, 1);
+  return turn ?? null;
+}
+
+/** `claimTurn` for slots of one process: those that ask at the same time share a statement. */
+export function createClaimer(db: Db<AgentTables>, lanes: readonly Lane[]): () => Promise<ClaimedTurn | null> {
+  const claim = createBatcher({
+    maxBatch: maxClaims,
+    work: async (askers: readonly null[]) => {
+      const turns = await claimTurns(db, lanes, askers.length);
+      return askers.map((_, at) => turns[at] ?? null);
+    },
+  });
+  return () => claim(null);
+}
+
+async function claimTurns(db: Db<AgentTables>, lanes: readonly Lane[], count: number): Promise<ClaimedTurn[]> {
   const { rows } = await sql<{
     id: string;
     robot_code: string;
@@ -62,10 +81,10 @@ export async function claimTurn(db: Db<AgentTables>, lanes: readonly Lane[]): Pr
     error_age_seconds: number | null;
     errors_untold: number;
   }>`
-    ${nextTurn(lanes)}, taken as (
+    ${nextTurns(lanes, count)}, taken as (
       insert into audit.entry
         (id, service, kind, outcome, correlation_id, environment, robot_code, conversation_id, subject_id, detail)
-      select ${newId()}::uuid, 'agent-core', 'turn.taken_over', 'lease_ended', t.correlation_id, t.inbound ->> 'environment',
+      select (${Array.from({ length: count }, newId)}::uuid[])[row_number() over ()], 'agent-core', 'turn.taken_over', 'lease_ended', t.correlation_id, t.inbound ->> 'environment',
         t.robot_code, t.conversation_id, t.id::text, jsonb_build_object('lane', t.lane, 'sequence', t.sequence,
           'attempt', t.attempt + 1, 'overdueMs', round(extract(epoch from clock_timestamp() - t.lease_until) * 1000))
       from next join agent_core.turn t using (id) where t.status = 'running'
@@ -86,37 +105,34 @@ export async function claimTurn(db: Db<AgentTables>, lanes: readonly Lane[]): Pr
       if (error instanceof Error && 'code' in error && error.code === '23505') return { rows: [] };
       throw error;
     });
-  const [row] = rows;
-  return row === undefined
-    ? null
-    : {
-        id: row.id,
-        robotCode: row.robot_code,
-        conversationId: row.conversation_id,
-        sequence: row.sequence,
-        lane: row.lane,
-        attempt: row.attempt,
-        resumedAtAttempt: row.resumed_at_attempt,
-        correlationId: row.correlation_id,
-        ageSeconds: row.age_seconds,
-        environment: row.inbound.environment,
-        inbound: row.inbound,
-        isTakenOver: row.is_taken_over,
-        room: {
-          failures: row.failures,
-          errorCode: row.error_code,
-          errorAgeSeconds: row.error_age_seconds,
-          errorsUntold: row.errors_untold,
-        },
-      };
+  return rows.map((row) => ({
+    id: row.id,
+    robotCode: row.robot_code,
+    conversationId: row.conversation_id,
+    sequence: row.sequence,
+    lane: row.lane,
+    attempt: row.attempt,
+    resumedAtAttempt: row.resumed_at_attempt,
+    correlationId: row.correlation_id,
+    ageSeconds: row.age_seconds,
+    environment: row.inbound.environment,
+    inbound: row.inbound,
+    isTakenOver: row.is_taken_over,
+    room: {
+      failures: row.failures,
+      errorCode: row.error_code,
+      errorAgeSeconds: row.error_age_seconds,
+      errorsUntold: row.errors_untold,
+    },
+  }));
 }
 
 /**
- * The CTE `next`: at most one turn, locked. It walks from lane to lane by one probe of the index `turn_open` each and
+ * The CTE `next`: at most `count` turns, each of another lane, locked. It walks from lane to lane by one probe of the index `turn_open` each and
  * looks at its first turn, or at the one that runs: what it costs grows with the lanes that have open work, never with how much
  * waits in one of them.
  */
-export function nextTurn(lanes: readonly Lane[]): RawBuilder<unknown> {
+export function nextTurns(lanes: readonly Lane[], count: number): RawBuilder<unknown> {
   return sql`
     with recursive head as (
       (select id, robot_code, conversation_id, lane, sequence from agent_core.turn
@@ -143,7 +159,7 @@ export function nextTurn(lanes: readonly Lane[]): RawBuilder<unknown> {
         and (t.lane = 'control' or c.cool_until is null or c.cool_until <= now())
         and ((t.status = 'running' and t.lease_until < now()) or (t.status = 'queued' and t.next_attempt_at <= now()))
       order by t.lane <> 'control', c.last_claimed_at, t.sequence
-      limit 1
+      limit ${count}
       for update of t skip locked
     )`;
 }

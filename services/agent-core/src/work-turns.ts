@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { createLoop, type Loop } from '@steward/service-kit';
 import type { Lane } from '@steward/contracts';
-import { claimTurn, fenced, fenceOf, type ClaimedTurn } from './claim-turn.ts';
+import { createClaimer, fenced, fenceOf, type ClaimedTurn } from './claim-turn.ts';
 import { endTurn } from './end-turn.ts';
 import { createLeases, type Leases } from './hold-leases.ts';
 import { runTurn, type TurnContext, type TurnOutcome } from './run-turn.ts';
@@ -23,7 +23,7 @@ export function createTurnWorker(o: WorkerOptions): TurnWorker {
   const workOn = createWorkOn(o);
   const loops = slots.map(({ name, lanes, concurrency }) => ({
     lanes,
-    loop: createLoop({ name, idleMs: tickMs, concurrency, log: o.log, run: (stopping) => workOn(lanes, stopping) }),
+    loop: createLoop({ name, idleMs: tickMs, concurrency, log: o.log, run: workOn(lanes) }),
   }));
   return {
     start: () => loops.forEach(({ loop }) => loop.start()),
@@ -42,7 +42,7 @@ export type TurnWorker = Loop & { wake(lane?: Lane): void };
 
 type WorkerOptions = TurnContext & { onEnded: () => void };
 
-/** Works on one turn of the given lanes, if any is due. */
+/** For some lanes: works on one turn of theirs, if any is due. */
 export function createWorkOn(o: WorkerOptions) {
   const ended = o.metrics.counter('steward_turn_ended_total', 'Turns by how they came out', ['outcome']);
   const lost = o.metrics.counter(
@@ -57,10 +57,10 @@ export function createWorkOn(o: WorkerOptions) {
   );
   const leases = createLeases(o);
   const duration = o.metrics.histogram('steward_turn_seconds', 'From recording to the end of a turn', ['lane']);
-  return async (lanes: readonly Lane[], stopping: AbortSignal): Promise<'more' | 'idle'> => {
+  const workOnNext = async (claim: () => Promise<ClaimedTurn | null>, stopping: AbortSignal) => {
     await leases.catchUp();
-    const turn = await claimTurn(o.db, lanes);
-    if (turn === null) return 'idle';
+    const turn = await claim();
+    if (turn === null) return 'idle' as const;
     if (turn.isTakenOver) {
       takenOver.inc();
       const { id: turnId, correlationId, attempt } = turn;
@@ -95,6 +95,10 @@ export function createWorkOn(o: WorkerOptions) {
       durationMs: Math.round(performance.now() - started),
     });
     return 'more';
+  };
+  return (lanes: readonly Lane[]) => {
+    const claim = createClaimer(o.db, lanes);
+    return (stopping: AbortSignal): Promise<'more' | 'idle'> => workOnNext(claim, stopping);
   };
 }
 
