@@ -31,7 +31,7 @@ describe('kill -9 of outbound-sender', () => {
   };
 
   it.each([
-    ['before the recording', 'outbound_sender.outbound_message', 'with held as ('],
+    ['before the recording', 'outbound_sender.outbound_message', 'with asked as materialized ('],
     ['before an attempt is open', 'outbound_sender.delivery_attempt', 'with ours as materialized ('],
   ])('%s: nothing was sent, the answer comes once and unmarked', async (_name, table, statement) => {
     const text = newQuestion();

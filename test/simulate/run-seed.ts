@@ -81,7 +81,7 @@ export async function runSeed(database: SimDatabase, seed: number): Promise<Seed
       Object.assign(one, { isPaused: !one.isPaused, pausedAtMs: nowMs });
       meet('pauses');
     }
-    if (random() < 0.004) {
+    if (random() < 0.006) {
       bus.wipe();
       meet('wiped brokers');
     }

@@ -3,7 +3,7 @@ import type { BusHandler, PublishOutcome } from '@steward/bus';
 import { pick, type Random } from '../random.ts';
 import type { Scheduler, SimProcess } from './scheduler.ts';
 
-type Letter = { body: string; deliveryCount: number };
+type Letter = { body: string; deliveryCount: number; isWiped?: true };
 type Consumer = { process: SimProcess; handler: BusHandler };
 
 /** At-least-once queues between processes: they double, return, lose confirms and, when they are wiped, lose everything. */
@@ -67,7 +67,8 @@ export function createSimBus(o: { scheduler: Scheduler; random: Random; isHostil
     await scheduler.perform(process, `takes ${message.type}`, () => Promise.resolve());
     let isDone = true;
     try {
-      await handler(message, { redelivered: letter.deliveryCount > 0, deliveryCount: letter.deliveryCount });
+      if (!letter.isWiped)
+        await handler(message, { redelivered: letter.deliveryCount > 0, deliveryCount: letter.deliveryCount });
       await scheduler.perform(process, `acknowledges ${message.type}`, () => Promise.resolve());
     } catch (error) {
       isDone = false;
@@ -78,6 +79,7 @@ export function createSimBus(o: { scheduler: Scheduler; random: Random; isHostil
       process,
       (inHand.get(process) ?? []).filter((other) => other !== held),
     );
+    if (letter.isWiped) isDone = true;
     if (!isDone && letter.deliveryCount >= deliveryLimit) dead.push(message.type);
     else if (!isDone) waiting.get(queue)?.push({ ...letter, deliveryCount: letter.deliveryCount + 1 });
     deliver(queue);
@@ -98,12 +100,14 @@ export function createSimBus(o: { scheduler: Scheduler; random: Random; isHostil
       inHand.delete(process);
       for (const list of consumers.values())
         list.splice(0, list.length, ...list.filter((one) => one.process !== process));
-      for (const { queue, letter } of held)
+      for (const { queue, letter } of held.filter((one) => !one.letter.isWiped))
         waiting.get(queue)?.unshift({ ...letter, deliveryCount: letter.deliveryCount + 1 });
       for (const { name } of queues) deliver(name);
     },
     wipe: () => {
       for (const letters of waiting.values()) letters.length = 0;
+      // What is still on its way to a consumer is gone; what one works on comes back to nobody.
+      for (const held of inHand.values()) for (const { letter } of held) letter.isWiped = true;
     },
     dead,
     isEmpty: () => [...waiting.values()].every((letters) => letters.length === 0),

@@ -14,7 +14,7 @@ import { closeAbandoned, type AttemptResult } from '../../services/outbound-send
 import type { SenderTables } from '../../services/outbound-sender/src/database.ts';
 import { deliverNext } from '../../services/outbound-sender/src/deliver.ts';
 import type { OpenAttempt } from '../../services/outbound-sender/src/open-attempt.ts';
-import { recordOutbound } from '../../services/outbound-sender/src/record-outbound.ts';
+import { createOutboundRecorder } from '../../services/outbound-sender/src/record-outbound.ts';
 import { generous, openerOf } from '../../services/outbound-sender/src/testing.ts';
 import type { SimProcess } from './scheduler.ts';
 import type { World } from './world.ts';
@@ -87,9 +87,10 @@ function startSender(world: World, replica: Replica, db: Kysely<SenderTables>, r
       return 'idle';
     },
   });
+  const recordOutbound = createOutboundRecorder({ db, now });
   bus.consume(replica, 'outbound-sender.requests.v1', async (message) => {
     if (message.type === 'outbound.requested.v1' || message.type === 'outbound.requested.v2')
-      await recordOutbound({ db, now }, message);
+      await recordOutbound(message);
     deliveries.wake();
     relay.wake();
   });

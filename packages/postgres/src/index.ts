@@ -1,7 +1,7 @@
 export { createPostgres, type Database, type Db, type DbOrTrx, type Trx } from './connection.ts';
 export { createEmbedded, serviceRoles, type Embedded, type ServiceRole } from './embedded.ts';
 export { assertMigrated, migrate } from './migrate.ts';
-export { closeTold, isAnyOf, postponeTold, recordOnce, tell, tellStep, type Told } from './outbox.ts';
+export { closeTold, isAnyOf, postponeTold, recordOnce, tell, tellAllStep, tellStep, type Told } from './outbox.ts';
 export { createRetention, retentionPace, retireInbox } from './retention.ts';
 export { createDeadLetterGauge, decideDeadLetter, keepDeadLetter, type DeadDelivery } from './dead-letters.ts';
 export { createOperatorDesk, type OperatorAnswer, type OperatorDesk, type OperatorRequest } from './operator-desk.ts';

@@ -46,6 +46,21 @@ export function tellStep(
   )`;
 }
 
+/** The same for several; `onlyIf` may also look at the message's own row `t`. */
+export function tellAllStep(schema: string, told: readonly Told[], onlyIf: RawBuilder<unknown>): RawBuilder<unknown> {
+  const rows = told.map(({ subjectId: subject_id, message, delayMs: delay_ms = 0 }) => ({
+    ...{ id: message.id, type: message.type, subject_id, message, delay_ms },
+    needs_receipt: receiptOf[message.type] !== null,
+  }));
+  return sql`told as (
+    insert into ${sql.table(`${schema}.outbox`)} (id, type, subject_id, message, needs_receipt, next_publish_at)
+    select id, type, subject_id, message, needs_receipt, now() + delay_ms * interval '1 ms'
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as t (
+      id uuid, type text, subject_id uuid, message jsonb, needs_receipt boolean, delay_ms integer)
+    where ${onlyIf}
+  )`;
+}
+
 /** Closes what was told about these subjects: the receipt came. Harmless to repeat; returns how many rows it closed. */
 export async function closeTold<T extends OutboxTables>(
   db: DbOrTrx<T>,

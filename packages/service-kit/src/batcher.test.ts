@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { createBatcher } from './batcher.ts';
 
 /** A batcher of numbers whose work ends when the test says so; `batches` is what was asked of it. */
-function createHeld(o: { maxBatch?: number; bad?: number } = {}) {
+function createHeld(o: { maxBatch?: number; bad?: number; code?: string } = {}) {
   const batches: (readonly number[])[] = [];
   let release: () => void = () => undefined;
   const add = createBatcher<number, string>({
@@ -10,7 +10,8 @@ function createHeld(o: { maxBatch?: number; bad?: number } = {}) {
     work: async (items) => {
       batches.push(items);
       if (batches.length === 1) await new Promise<void>((resolve) => (release = resolve));
-      if (o.bad !== undefined && items.includes(o.bad)) throw new Error(`${o.bad} is bad`);
+      if (o.bad !== undefined && items.includes(o.bad))
+        throw Object.assign(new Error(`${o.bad} is bad`), { code: o.code });
       return items.map((item) => `did ${item}`);
     },
   });
@@ -36,8 +37,8 @@ describe('a batcher', () => {
     expect(batches).toEqual([[1], [2, 3], [4]]);
   });
 
-  it('lets a bad item fail alone', async () => {
-    const { add, batches, release } = createHeld({ bad: 3 });
+  it('lets an item fail alone whose row the database refuses', async () => {
+    const { add, batches, release } = createHeld({ bad: 3, code: '23505' });
     const answers = [1, 2, 3, 4].map(add);
     release();
     const settled = await Promise.allSettled(answers);
@@ -45,6 +46,15 @@ describe('a batcher', () => {
       ...['did 1', 'did 2', 'Error: 3 is bad', 'did 4'],
     ]);
     expect(batches).toEqual([[1], [2, 3, 4], [2], [3], [4]]);
+  });
+
+  it('does not ask a database that is away once for each item', async () => {
+    const { add, batches, release } = createHeld({ bad: 3, code: 'ECONNREFUSED' });
+    const answers = [1, 2, 3, 4].map(add);
+    release();
+    const settled = await Promise.allSettled(answers);
+    expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'rejected']);
+    expect(batches).toEqual([[1], [2, 3, 4]]);
   });
 
   it('fails everybody when an answer is missing', async () => {

@@ -1,8 +1,11 @@
+import { isRowRefused } from './errors.ts';
+
 /**
  * Makes one piece of work of what is asked for at the same time: a first item is worked on at once, and whatever comes meanwhile
  * shares the next turn, at most `maxBatch` in one. So nothing waits for company, and the busier it is, the less each item costs.
- * `work` answers in the order of the items. When it rejects for several, each is tried once more alone, so that one bad item fails
- * itself only. What waits here is bounded by the callers: each waits for its answer.
+ * `work` answers in the order of the items. When the database refuses a row of several, each item is tried once more alone, so
+ * that a bad one fails itself only; any other failure is everybody's. What waits here is bounded by the callers: each waits for
+ * its answer.
  */
 export function createBatcher<T, R>(o: {
   maxBatch: number;
@@ -18,8 +21,8 @@ export function createBatcher<T, R>(o: {
       if (results.length !== batch.length) throw new Error(`${results.length} answers for ${batch.length} items`);
       batch.forEach(({ resolve }, at) => resolve(results[at] as R)); // as many as items, see above
     } catch (error) {
-      if (batch.length === 1) for (const { reject } of batch) reject(error);
-      else for (const one of batch) await settle([one]);
+      if (batch.length > 1 && isRowRefused(error)) for (const one of batch) await settle([one]);
+      else for (const { reject } of batch) reject(error);
     }
   };
   const workOff = async (): Promise<void> => {

@@ -1,17 +1,17 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { busMessageSchema, type BusMessage } from '@steward/contracts';
-import { recordOutbound } from './record-outbound.ts';
+import { createOutboundRecorder } from './record-outbound.ts';
 import { buildRequested, buildRequestedV2, cardContent, openTestDatabase } from './testing.ts';
 
 let database: Awaited<ReturnType<typeof openTestDatabase>>;
 beforeAll(async () => {
   database = await openTestDatabase();
+  record = createOutboundRecorder({ db: database.db, now: () => new Date() });
 });
 beforeEach(() => database.clear());
 afterAll(() => database.close());
 
-const record = (requested: Parameters<typeof recordOutbound>[1]) =>
-  recordOutbound({ db: database.db, now: () => new Date() }, requested);
+let record: ReturnType<typeof createOutboundRecorder>;
 const told = async () =>
   (
     await database.rows<{ message: BusMessage }>('select message from outbound_sender.outbox order by created_at, id')
@@ -37,6 +37,22 @@ describe('recording a request', () => {
       });
     }
     expect(await audit(requested.body.outboundMessageId)).toHaveLength(1);
+  });
+
+  it('writes requests that come together in one statement, also beside one that was recorded before and one that is refused', async () => {
+    const [known, refused, first, second] = [buildRequested(), buildRequested(), buildRequested(), buildRequested()];
+    await record(known);
+    const unknownLane = { ...refused, body: { ...refused.body, lane: 'none' as 'answer' } };
+    const results = await Promise.allSettled([known, first, known, second, unknownLane].map(record));
+    expect(results.map((result) => (result.status === 'fulfilled' ? result.value : 'refused'))).toEqual([
+      ...[false, true, false, true, 'refused'],
+    ]);
+    const ids = [known, first, second].map(({ body }) => body.outboundMessageId);
+    expect(await database.rows('select id from outbound_sender.outbound_message order by id')).toEqual(
+      ids.toSorted().map((id) => ({ id })),
+    );
+    for (const id of ids) expect(await audit(id)).toHaveLength(1);
+    expect((await told()).map(({ type }) => type)).toEqual(Array.from({ length: 5 }, () => 'outbound.recorded.v1'));
   });
 
   it('tells the ending again when it is asked for a message that has ended', async () => {

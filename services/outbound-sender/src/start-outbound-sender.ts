@@ -30,7 +30,7 @@ import { closeAbandoned } from './close-attempt.ts';
 import type { SenderTables } from './database.ts';
 import { deliverNext, type DeliverContext } from './deliver.ts';
 import { measureUnknown } from './measure-unknown.ts';
-import { recordOutbound } from './record-outbound.ts';
+import { createOutboundRecorder } from './record-outbound.ts';
 import { recordPersonLookup } from './record-person-lookup.ts';
 import { createCardRegistrar, loadCardRegistrations } from './register-card-callbacks.ts';
 import { createOpener, isAnythingDue } from './open-attempt.ts';
@@ -204,11 +204,12 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
       lifecycle.add('card callbacks', () => registrar.stop());
     }
 
+    const recordOutbound = createOutboundRecorder({ db, now });
     await bus.consume(
       'outbound-sender.requests.v1',
       async (message) => {
         if (message.type === 'outbound.requested.v1' || message.type === 'outbound.requested.v2') {
-          if (await recordOutbound({ db, now }, message)) deliveries.wake();
+          if (await recordOutbound(message)) deliveries.wake();
           else relay.wake();
         }
         if (message.type === 'person.requested.v1') {

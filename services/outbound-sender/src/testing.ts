@@ -5,7 +5,7 @@ import type { OutboundContentV2, OutboundRequested, OutboundRequestedV2, Outboun
 import { createTestDatabase } from '@steward/testkit';
 import type { SenderTables } from './database.ts';
 import { createOpener, type OpenAttempt, type OpenContext, type Opener } from './open-attempt.ts';
-import { recordOutbound } from './record-outbound.ts';
+import { createOutboundRecorder } from './record-outbound.ts';
 import type { SendLimits } from './send-limits.ts';
 
 /** Limits without a config: each budget has its own, and nothing else limits. */
@@ -47,6 +47,7 @@ export async function openTestDatabase() {
     return service.db;
   };
   const db = connect(8);
+  const record = createOutboundRecorder({ db, now: () => new Date() });
   return {
     db,
     connect,
@@ -55,7 +56,7 @@ export async function openTestDatabase() {
     /** Records a request, and returns its outbound message's id. */
     record: async (o: RequestOptions & { content?: OutboundContentV2 } = {}) => {
       const requested = o.content === undefined ? buildRequested(o) : buildRequestedV2({ ...o, content: o.content });
-      await recordOutbound({ db, now: () => new Date() }, requested);
+      await record(requested);
       return requested.body.outboundMessageId;
     },
     /** Empties the tables that tests of one file would otherwise share. */
