@@ -86,6 +86,28 @@ describe('the relay', () => {
     expect(published).toEqual([told?.message.id]);
   });
 
+  it('forgets what was confirmed when it stops, and a row that is due again by then is not published again', async () => {
+    await put(false, 3);
+    const { publisher, published, bus } = createFakeBus();
+    const relay = startRelay(publisher);
+    await waitUntil(() => published.length === 3, { ...patient, what: 'the publications' });
+    bus.ready = false;
+    await makeDue();
+    bus.ready = true;
+    relay.wake();
+    await waitUntil(async () => (await rows()).length === 0, { ...patient, what: 'the rows to be forgotten' });
+    bus.answer = () => {
+      bus.ready = false; // no further claim
+      return 'confirmed';
+    };
+    await put(false);
+    relay.wake();
+    await waitUntil(() => published.length === 4, { ...patient, what: 'the last publication' });
+    await relay.stop();
+    expect(await rows()).toEqual([]);
+    expect(published).toHaveLength(4);
+  });
+
   it('publishes a row again, ever later up to 10 minutes, until the receipt comes', async () => {
     const [told] = await put(true);
     const { publisher, published } = createFakeBus();

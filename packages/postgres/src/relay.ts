@@ -22,8 +22,8 @@ const stuckAfter = 20;
  * Carries outbox rows to the bus, in as many replicas as there are: a row is claimed by moving its next publication
  * into the future (15 s, doubling to 10 min, ±20 %), then published. That is longer than the broker may take to confirm, so
  * a slow broker does not get everything twice. A row that needs a receipt stays until the receipt deletes it and is
- * published again when it does not come; any other row is deleted once the broker confirmed it. What the broker refuses is
- * tried again after 1 s, doubling to 60 s. A crash anywhere in between only means that the row is due again.
+ * published again when it does not come; any other row is deleted by the claim that follows the broker's confirm. What the broker
+ * refuses is tried again after 1 s, doubling to 60 s. A crash anywhere in between only means that the row is due again.
  */
 export function createRelay<T extends OutboxTables>(o: {
   db: Db<T>;
@@ -39,20 +39,22 @@ export function createRelay<T extends OutboxTables>(o: {
   );
   // Types that the broker refuses wholly are passed over until the rest of what is due has gone out.
   let passedOver: string[] = [];
-  return createLoop({
+  let delivered: string[] = [];
+  const loop = createLoop({
     name: 'relay',
     idleMs: tickMs,
     log: o.log,
     run: async () => {
       // While the broker is away nothing is claimed, so that nothing waits out a back-off it did not earn.
       if (!o.bus.isReady()) return 'idle';
-      const claimed = await claimDue(db, passedOver);
+      const claimed = await claimDue(db, { passedOver, delivered });
+      delivered = [];
       const outcomes = claimed.length === 0 ? [] : await o.bus.publish(claimed.map(({ message }) => message));
       claimed.forEach(({ message, again }, index) => {
         published.inc({ type: message.type, outcome: outcomes[index] ?? 'failed', again: String(again) });
       });
       const confirmed = claimed.filter((_, index) => outcomes[index] === 'confirmed');
-      await forgetConfirmed(db, confirmed);
+      delivered = confirmed.filter(({ needsReceipt }) => !needsReceipt).map(({ id }) => id);
       const refused = claimed.filter((_, index) => outcomes[index] !== 'confirmed');
       if (refused.length > 0) {
         await publishSoonAgain(db, refused);
@@ -64,6 +66,13 @@ export function createRelay<T extends OutboxTables>(o: {
       return full ? 'more' : 'idle';
     },
   });
+  return {
+    ...loop,
+    stop: async () => {
+      await loop.stop();
+      if (delivered.length > 0) await db.deleteFrom('outbox').where(isAnyOf('id', delivered)).execute();
+    },
+  };
 }
 
 function typesOnlyIn(refused: readonly Claimed[], confirmed: readonly Claimed[]): string[] {
@@ -85,8 +94,13 @@ const isStuck = ({ publishCount }: Claimed): boolean => publishCount > stuckAfte
 
 type Claimed = { id: string; message: BusMessage; needsReceipt: boolean; again: boolean; publishCount: number };
 
-async function claimDue(db: Kysely<OutboxTables>, passedOver: readonly string[]): Promise<Claimed[]> {
+/** Claims what is due and deletes what is delivered, in one statement. */
+async function claimDue(
+  db: Kysely<OutboxTables>,
+  { passedOver, delivered }: { passedOver: readonly string[]; delivered: readonly string[] },
+): Promise<Claimed[]> {
   const rows = await db
+    .with('forgotten', (own) => own.deleteFrom('outbox').where(isAnyOf('id', delivered)))
     .updateTable('outbox')
     .set({
       publish_count: sql`publish_count + 1`,
@@ -97,6 +111,7 @@ async function claimDue(db: Kysely<OutboxTables>, passedOver: readonly string[])
         .selectFrom('outbox')
         .select('id')
         .where('next_publish_at', '<=', sql<Date>`now()`)
+        .where(({ not }) => not(isAnyOf('id', delivered)))
         .$if(passedOver.length > 0, (rest) => rest.where('type', 'not in', passedOver))
         .orderBy('next_publish_at')
         .limit(batchSize)
@@ -114,11 +129,6 @@ async function claimDue(db: Kysely<OutboxTables>, passedOver: readonly string[])
       publishCount: row.publish_count,
     }))
     .sort((a, b) => (a.id < b.id ? -1 : 1));
-}
-
-async function forgetConfirmed(db: Kysely<OutboxTables>, confirmed: readonly Claimed[]): Promise<void> {
-  const ids = confirmed.filter(({ needsReceipt }) => !needsReceipt).map(({ id }) => id);
-  if (ids.length > 0) await db.deleteFrom('outbox').where(isAnyOf('id', ids)).execute();
 }
 
 async function publishSoonAgain(db: Kysely<OutboxTables>, refused: readonly Claimed[]): Promise<void> {
