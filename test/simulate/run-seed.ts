@@ -31,6 +31,8 @@ const leapsMs = [3, 30, 600, 5_000, 16_000, 50_000, 130_000, 300_000, 700_000];
 /** Leaps of the hostile time: up to 50 s, beyond every lease. */
 const hostileLeaps = 6;
 const maxLeaps = 60;
+/** In the end time goes on ever faster: somebody looks for work twice a second all the while, and what is left may wait for ten minutes. */
+const leapsOfAKind = 20;
 /** Nobody is paused for longer: an outage of two minutes may cost the order of two answers (ADR 0004). */
 const longestPauseMs = 100_000;
 const replicasEach = 2;
@@ -105,6 +107,7 @@ export async function runSeed(database: SimDatabase, seed: number): Promise<Seed
   try {
     for (const kind of kinds) for (let n = 0; n < replicasEach; n += 1) start(kind);
     let isOver = false;
+    let calmLeaps = 0;
     for (let leaps = 0; !isOver && steps < maxSteps && leaps <= maxLeaps; steps += 1) {
       if (isHostile() || !people.isEverythingAcked()) people.deliver();
       if (!isHostile()) for (const one of replicas) one.isPaused = false;
@@ -117,8 +120,9 @@ export async function runSeed(database: SimDatabase, seed: number): Promise<Seed
         isOver = true;
       } else {
         leaps += 1;
-        const most = isHostile() ? hostileLeaps : leapsMs.length;
-        const ms = leapsMs[Math.min(leaps, most) - 1] ?? 0;
+        if (!isHostile()) calmLeaps += 1;
+        const wished = Math.max(leaps, Math.floor(calmLeaps / leapsOfAKind));
+        const ms = leapsMs[Math.min(wished, isHostile() ? hostileLeaps : leapsMs.length) - 1] ?? 0;
         for (const one of replicas) if (nowMs + ms - one.pausedAtMs > longestPauseMs) one.isPaused = false;
         leap(ms);
       }

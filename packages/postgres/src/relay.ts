@@ -67,7 +67,8 @@ export function createRelay<T extends OutboxTables>(o: {
     },
   });
   return {
-    ...loop,
+    start: () => loop.start(),
+    wake: () => loop.wake(),
     stop: async () => {
       await loop.stop();
       if (delivered.length > 0) await db.deleteFrom('outbox').where(isAnyOf('id', delivered)).execute();
@@ -111,7 +112,7 @@ async function claimDue(
         .selectFrom('outbox')
         .select('id')
         .where('next_publish_at', '<=', sql<Date>`now()`)
-        .where(({ not }) => not(isAnyOf('id', delivered)))
+        .where(sql<boolean>`id <> all(${delivered}::uuid[])`)
         .$if(passedOver.length > 0, (rest) => rest.where('type', 'not in', passedOver))
         .orderBy('next_publish_at')
         .limit(batchSize)
