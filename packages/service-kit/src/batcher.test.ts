@@ -57,6 +57,20 @@ describe('a batcher', () => {
     expect(batches).toEqual([[1], [2, 3, 4]]);
   });
 
+  it('lets a first item wait for company where it may', async () => {
+    const batches: (readonly number[])[] = [];
+    const work = async (items: readonly number[]) => {
+      batches.push(items);
+      return items;
+    };
+    const add = createBatcher<number, number>({ maxBatch: 9, lingerMs: 20, work });
+    const first = add(1);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(await Promise.all([first, add(2)])).toEqual([1, 2]);
+    expect(await add(3)).toBe(3);
+    expect(batches).toEqual([[1, 2], [3]]);
+  });
+
   it('fails everybody when an answer is missing', async () => {
     const add = createBatcher<number, number>({ maxBatch: 9, work: () => Promise.resolve([]) });
     await expect(add(1)).rejects.toThrow('0 answers for 1 items');

@@ -1,14 +1,17 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { isRowRefused } from './errors.ts';
 
 /**
  * Makes one piece of work of what is asked for at the same time: a first item is worked on at once, and whatever comes meanwhile
  * shares the next turn, at most `maxBatch` in one. So nothing waits for company, and the busier it is, the less each item costs.
+ * With `lingerMs` a first item does wait that long: for what no person waits for.
  * `work` answers in the order of the items. When the database refuses a row of several, each item is tried once more alone, so
  * that a bad one fails itself only; any other failure is everybody's. What waits here is bounded by the callers: each waits for
  * its answer.
  */
 export function createBatcher<T, R>(o: {
   maxBatch: number;
+  lingerMs?: number;
   work: (items: readonly T[]) => Promise<readonly R[]>;
 }): (item: T) => Promise<R> {
   type Waiting = { item: T; resolve: (result: R) => void; reject: (error: unknown) => void };
@@ -27,6 +30,7 @@ export function createBatcher<T, R>(o: {
   };
   const workOff = async (): Promise<void> => {
     isWorking = true;
+    if (o.lingerMs !== undefined) await delay(o.lingerMs);
     while (waiting.length > 0) {
       const batch = waiting.slice(0, o.maxBatch);
       waiting = waiting.slice(o.maxBatch);

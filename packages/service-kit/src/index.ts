@@ -17,6 +17,7 @@ export { readSecretFile } from './secret-file.ts';
 export { openText, parseSealKeys, sealText, type SealKeys } from './seal.ts';
 export { createBreaker, type Breaker, type BreakerOutcome, type BreakerState } from './breaker.ts';
 export { createBatcher } from './batcher.ts';
+export { coalesce } from './coalesce.ts';
 export { backoffMs } from './backoff.ts';
 export { newId } from './new-id.ts';
 export { judgeAddress } from './judge-address.ts';

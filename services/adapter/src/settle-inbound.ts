@@ -7,11 +7,13 @@ import type { AdapterTables } from './database.ts';
 
 /** As many receipts share a statement at most. */
 const maxSettled = 100;
+/** How long a receipt waits for others: nobody waits for it. */
+const lingerMs = 50;
 
 /** Listens for receipts and for requests to repeat; `wake` makes the relay look at once. */
 export async function consumeReceipts(o: { bus: Bus; db: Db<AdapterTables>; wake: () => void }): Promise<void> {
   const settle = createBatcher({
-    maxBatch: maxSettled,
+    ...{ maxBatch: maxSettled, lingerMs },
     work: (inboundEventIds: readonly string[]) => settleInbound(o.db, inboundEventIds),
   });
   await o.bus.consume(

@@ -20,6 +20,8 @@ const requestTypes = ['outbound.requested.v1', 'outbound.requested.v2'] as const
 
 /** As many receipts share a statement at most. */
 const maxReceipts = 100;
+/** How long a receipt waits for others: nobody waits for it. */
+const lingerMs = 50;
 
 export type OutboundReceipts = {
   /** The sender holds the request: publishing it again can wait. */
@@ -34,14 +36,14 @@ export type OutboundReceipts = {
 /** What outbound-sender says of the messages that were asked for; what it says at the same time is written down together. */
 export function createOutboundReceipts(o: GateContext): OutboundReceipts {
   const postpone = createBatcher({
-    maxBatch: maxReceipts,
+    ...{ maxBatch: maxReceipts, lingerMs },
     work: async (subjectIds: readonly string[]) => {
       await postponeTold(o.db, { types: requestTypes, subjectIds });
       return subjectIds.map(() => null);
     },
   });
   const close = createBatcher({
-    maxBatch: maxReceipts,
+    ...{ maxBatch: maxReceipts, lingerMs },
     work: (settled: readonly Settled[]) => closeAnswered(o.db, settled),
   });
   return {

@@ -144,7 +144,12 @@ export async function startAgentCore(o: AgentCoreOptions): Promise<{ url: string
     await bus.consume(
       'agent-core.inbound.v1',
       async (message) => {
-        if (message.type === 'inbound.received.v1') worker.wake(await recordInbound({ db, now, admission }, message));
+        if (message.type === 'inbound.received.v1') {
+          const lane = await recordInbound({ db, now, admission }, message);
+          worker.wake(lane);
+          // The receipt of a turn that will be worked on leaves with its answer, or with the relay's next look.
+          if (lane !== undefined) return;
+        }
         if (message.type === 'card.clicked.v1' && (await recordCardClick({ db, now }, message))) clicks.wake();
         if (message.type === 'link.interrupted.v1') await tellInterruption({ ...gate, now }, message);
         if (message.type === 'person.changed.v1') {

@@ -1,5 +1,6 @@
 import {
   addErrorRoutes,
+  coalesce,
   createHttpApp,
   createLifecycle,
   createLoop,
@@ -52,6 +53,8 @@ export type OutboundSenderOptions = {
 
 /** Sends under way at once in this process. */
 const concurrency = 4;
+/** Endings told together: no person waits for them. */
+const endedLingerMs = 50;
 /** One lane looks for what a lost wake-up, a spent budget or a retry left for later; the sending ones sleep until woken. */
 const tickMs = 100;
 const longIdleMs = 30_000;
@@ -118,7 +121,7 @@ export async function startOutboundSender(o: OutboundSenderOptions): Promise<{ u
       limits,
       open: createOpener({ db, limits, quotas, isHeldBack, now, random: Math.random }),
       send,
-      onEnded: () => relay.wake(),
+      onEnded: coalesce(() => relay.wake(), endedLingerMs),
     };
     const deliveries = createLoop({
       name: 'deliveries',
