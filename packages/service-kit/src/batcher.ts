@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { isRowRefused } from './errors.ts';
 
 /**
@@ -30,7 +29,7 @@ export function createBatcher<T, R>(o: {
   };
   const workOff = async (): Promise<void> => {
     isWorking = true;
-    if (o.lingerMs !== undefined) await delay(o.lingerMs);
+    if (o.lingerMs !== undefined) await new Promise((resolve) => setTimeout(resolve, o.lingerMs));
     while (waiting.length > 0) {
       const batch = waiting.slice(0, o.maxBatch);
       waiting = waiting.slice(o.maxBatch);

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger, Metrics } from '@steward/service-kit';
 import type { Db } from '@steward/postgres';
 import { closeAttempt, type AttemptResult } from './close-attempt.ts';
@@ -101,6 +100,6 @@ async function closeWithinLease(
       }
       o.log.warn('delivery.close.failed', fields);
     }
-    await delay(waitMs);
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
   }
 }
