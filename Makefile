@@ -84,7 +84,7 @@ up: docker ## start the production-shaped stack with Docker (missing secrets are
 	@docker compose up -d --build --wait
 
 down: docker ## stop the stack; its data stays
-	@docker compose --profile demo down --remove-orphans
+	@docker compose --profile demo --profile monitoring down --remove-orphans
 
 logs: docker ## follow the log of the stack: [S=adapter]
 	@docker compose logs --follow --tail 100 $(S)

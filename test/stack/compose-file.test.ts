@@ -48,7 +48,7 @@ async function compose(env: Record<string, string> = {}): Promise<Composed> {
 
 const production = await compose();
 const demo = await compose({ COMPOSE_PROFILES: 'demo' });
-const everything = await compose({ COMPOSE_PROFILES: 'demo,cli' });
+const everything = await compose({ COMPOSE_PROFILES: 'demo,cli,monitoring' });
 const all = Object.entries(everything.services);
 const longRunning = all.filter(([name]) => ![...oneShots, ...onDemand].includes(name));
 const ours = ['adapter', 'agent-core', 'outbound-sender'];
@@ -239,12 +239,32 @@ describe('the services', () => {
       ['rabbitmq', '/var/lib/rabbitmq', 'rabbitmq-data'],
       ['caddy', '/data', 'caddy-data'],
       ['audit-sealer', '/var/lib/steward/checkpoints', 'audit-checkpoints'],
+      ['prometheus', '/prometheus', 'prometheus-data'],
+      ['alertmanager', '/alertmanager', 'alertmanager-data'],
     ] as const) {
-      expect(demo.services[service]?.volumes).toContainEqual(
+      expect(everything.services[service]?.volumes).toContainEqual(
         expect.objectContaining({ type: 'volume', source: volume, target }),
       );
-      expect(demo.volumes).toHaveProperty(volume);
+      expect(everything.volumes).toHaveProperty(volume);
     }
+  });
+});
+
+describe('the monitoring', () => {
+  it('runs only with its profile', () => {
+    const names = Object.keys({ ...production.services, ...demo.services });
+    expect(names.filter((name) => /prometheus|alertmanager/.test(name))).toEqual([]);
+  });
+
+  it('keeps no more than it has room for, and reads a configuration that can lie elsewhere', async () => {
+    expect(everything.services['prometheus']?.command).toEqual(
+      expect.arrayContaining(['--storage.tsdb.retention.time=15d', '--storage.tsdb.retention.size=2GB']),
+    );
+    const elsewhere = await compose({ COMPOSE_PROFILES: 'monitoring', STEWARD_MONITORING_DIR: '/mine' });
+    for (const name of ['prometheus', 'alertmanager'])
+      expect(elsewhere.services[name]?.volumes).toContainEqual(
+        expect.objectContaining({ type: 'bind', source: '/mine', target: `/etc/${name}`, read_only: true }),
+      );
   });
 });
 
@@ -268,6 +288,8 @@ describe('the networks', () => {
       caddy: ['edge'],
       simulator: ['edge', 'egress'],
       'demo-status': ['backend', 'edge'],
+      prometheus: ['backend', 'monitoring'],
+      alertmanager: ['monitoring'],
     });
   });
 
@@ -284,6 +306,9 @@ describe('the networks', () => {
     expect(published(demo.services).sort()).toEqual(
       [...published(production.services), 'demo-status 127.0.0.1:8091 8080', 'simulator 127.0.0.1:8090 8090'].sort(),
     );
+    expect(published(everything.services).sort()).toEqual(
+      [...published(demo.services), 'prometheus 127.0.0.1:9090 9090', 'alertmanager 127.0.0.1:9093 9093'].sort(),
+    );
   });
 });
 
@@ -297,7 +322,10 @@ describe('the images', () => {
   });
 
   it('come from a mirror when a registry prefix is given, in the build too', async () => {
-    const mirrored = await compose({ COMPOSE_PROFILES: 'demo,cli', STEWARD_REGISTRY: 'mirror.example/lib/' });
+    const mirrored = await compose({
+      COMPOSE_PROFILES: 'demo,cli,monitoring',
+      STEWARD_REGISTRY: 'mirror.example/lib/',
+    });
     for (const { image } of Object.values(mirrored.services)) expect(image).toMatch(/^mirror\.example\/lib\//);
     const { build } = mirrored.services['secrets'] as { build?: { args?: Record<string, string> } };
     expect(build?.args?.['STEWARD_REGISTRY']).toBe('mirror.example/lib/');

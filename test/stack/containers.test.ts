@@ -10,6 +10,7 @@ import {
   trySqlAsOpsReader,
 } from './accounts.ts';
 import { run, serviceOf } from './docker.ts';
+import { checkShipped, createListener, raise, waitForTargets } from './monitoring.ts';
 import { createStack, oneShots, type DemoCard, type Stack } from './stack.ts';
 
 const minutes = 60_000;
@@ -17,7 +18,7 @@ let stack: Stack;
 let card: DemoCard;
 
 beforeAll(async () => {
-  stack = await createStack();
+  stack = await createStack({ profiles: ['monitoring'] });
   await stack.generateSecrets();
   await stack.up('--build');
   card = stack.loadCard();
@@ -95,13 +96,14 @@ describe('the running containers', () => {
     }
   });
 
-  it('publish nothing but Caddy and the demo’s own windows, on loopback', async () => {
+  it('publish nothing but Caddy, and the windows of demo and monitoring, on loopback', async () => {
     const published = (await stack.services()).flatMap((container) =>
       Object.values(container.HostConfig.PortBindings ?? {}).flatMap((ports) =>
         ports.map(({ HostIp }) => `${serviceOf(container)} ${HostIp}`),
       ),
     );
-    expect([...new Set(published)].sort()).toEqual(['caddy 127.0.0.1', 'demo-status 127.0.0.1', 'simulator 127.0.0.1']);
+    const windows = ['alertmanager', 'caddy', 'demo-status', 'prometheus', 'simulator'];
+    expect([...new Set(published)].sort()).toEqual(windows.map((name) => `${name} 127.0.0.1`));
   });
 
   it('carry neither a package manager nor a compiler nor the simulator in the production image', async () => {
@@ -265,6 +267,61 @@ describe('a tool that changes something', () => {
     expect(await conversation.effects()).toEqual([{ verb: 'restart', service: 'payments' }]);
     const story = await stack.compose(['run', '--rm', '-T', 'cli', 'audit', 'why', code]);
     expect(story).toContain('restart_service');
+  }, 120_000);
+});
+
+// Last, because it stops a service.
+describe('the monitoring', () => {
+  const targets = (o: { sealers: number }) => ({
+    ...{ 'adapter up': 1, 'agent-core up': 1, 'outbound-sender up': 1, 'audit-sealer up': o.sealers },
+    ...{ 'rabbitmq up': 1, 'rabbitmq-queues up': 1, 'prometheus up': 1, 'alertmanager up': 1 },
+  });
+
+  it.each([
+    ['prometheus', 'promtool', ['check', 'config', '--lint=all', '--lint-fatal', 'prometheus.yml']],
+    ['prometheus', 'promtool', ['test', 'rules', 'alerts.test.yml', 'alerts-weeks.test.yml']],
+    ['alertmanager', 'amtool', ['check-config', 'alertmanager.yml']],
+  ] as const)(
+    'has files that %s reads: %s %j',
+    async (service, tool, args) => {
+      await expect(checkShipped(stack, service, tool, [...args])).resolves.toContain('SUCCESS');
+    },
+    60_000,
+  );
+
+  it('sees every replica of every service, and RabbitMQ', async () => {
+    await waitForTargets(stack, targets({ sealers: 1 }));
+    await stack.compose(['up', '--detach', '--no-deps', '--no-recreate', '--scale', 'audit-sealer=2', 'audit-sealer']);
+    await waitForTargets(stack, targets({ sealers: 2 }));
+  }, 60_000);
+
+  it('tells nobody what follows from a service that is down', async () => {
+    const states = await raise(stack, [
+      { alertname: 'ServiceDown', severity: 'page', job: 'rabbitmq' },
+      { alertname: 'RabbitmqAlarm', severity: 'page', job: 'rabbitmq' },
+      { alertname: 'ServiceNotReady', severity: 'page', job: 'agent-core' },
+      { alertname: 'ToolsFail', severity: 'warning', job: 'agent-core' },
+    ]);
+    expect(states).toEqual({
+      ...{ ServiceDown: 'active', RabbitmqAlarm: 'suppressed' },
+      ...{ ServiceNotReady: 'suppressed', ToolsFail: 'active' },
+    });
+  }, 30_000);
+
+  it('tells that a service is down, and that it is back, at the address in the secret file', async () => {
+    const listener = await createListener(stack);
+    try {
+      stack.writeSecret('alert-webhook.url', listener.url);
+      await stack.compose(['up', '--detach', '--no-deps', 'secrets']);
+      await stack.compose(['stop', 'audit-sealer']);
+      const down = { alertname: 'ServiceDown', severity: 'page', job: 'audit-sealer' };
+      const { annotations } = await listener.waitFor(down, 'firing');
+      expect(annotations['summary']).toBe('No replica of audit-sealer answers: its part of the work stands still.');
+      await stack.compose(['start', 'audit-sealer']);
+      await listener.waitFor(down, 'resolved');
+    } finally {
+      await listener.close();
+    }
   }, 120_000);
 });
 

@@ -62,3 +62,8 @@ export function serviceOf(container: Container): string {
 export async function inspectContainers(ids: readonly string[]): Promise<Container[]> {
   return JSON.parse(await run('docker', ['inspect', ...ids])) as Container[];
 }
+
+/** The address of this machine in a network of the engine. */
+export async function gatewayOf(name: string): Promise<string> {
+  return (await run('docker', ['network', 'inspect', '--format', '{{(index .IPAM.Config 0).Gateway}}', name])).trim();
+}

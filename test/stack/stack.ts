@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { inspectContainers, run, serviceOf, type Container } from './docker.ts';
+import { inspectContainers, root, run, serviceOf, type Container } from './docker.ts';
 
 /** data/demo.json, as far as the tests read it. */
 export type DemoCard = {
@@ -25,16 +25,16 @@ export const oneShots = ['secrets', 'roles', 'migrate', 'demo-world'];
 export const onDemand = ['cli', 'ops'];
 
 /**
- * The real compose stack with the demo profile, under a project name, ports, secrets and data of its own, so that it
+ * The real compose stack with the demo profile (and others that are named), under a project name, ports, secrets and data of its own, so that it
  * disturbs no other stack of this machine. Nothing runs yet; `remove` leaves nothing behind but the built images.
  */
-export async function createStack() {
+export async function createStack(o: { profiles?: readonly string[] } = {}) {
   const folder = mkdtempSync(path.join(tmpdir(), 'steward-stack-'));
   const project = `steward-test-${randomBytes(3).toString('hex')}`;
-  const [http, simulator, status] = await findFreePorts(3);
+  const [http, simulator, status, prometheus, alertmanager] = await findFreePorts(5);
   const env = {
     COMPOSE_PROJECT_NAME: project,
-    COMPOSE_PROFILES: 'demo',
+    COMPOSE_PROFILES: ['demo', ...(o.profiles ?? [])].join(','),
     STEWARD_VERSION: 'stack-test',
     STEWARD_REGISTRY: '',
     STEWARD_DOMAIN: '',
@@ -44,8 +44,12 @@ export async function createStack() {
     STEWARD_HTTP_BIND: `127.0.0.1:${http}`,
     STEWARD_SIMULATOR_BIND: `127.0.0.1:${simulator}`,
     STEWARD_DEMO_STATUS_BIND: `127.0.0.1:${status}`,
+    STEWARD_PROMETHEUS_BIND: `127.0.0.1:${prometheus}`,
+    STEWARD_ALERTMANAGER_BIND: `127.0.0.1:${alertmanager}`,
+    STEWARD_MONITORING_DIR: path.join(folder, 'monitoring'),
   };
   mkdirSync(env.STEWARD_DATA_DIR);
+  writeHurriedMonitoring(env.STEWARD_MONITORING_DIR);
   const compose = (args: readonly string[], o: { timeoutMs?: number; input?: string } = {}) =>
     run('docker', ['compose', '--env-file', '/dev/null', ...args], { env, timeoutMs: upLimitMs, ...o });
   const containers = async (service?: string): Promise<Container[]> => {
@@ -54,6 +58,8 @@ export async function createStack() {
   };
   return {
     project,
+    prometheusUrl: `http://${env.STEWARD_PROMETHEUS_BIND}`,
+    alertmanagerUrl: `http://${env.STEWARD_ALERTMANAGER_BIND}`,
     compose,
     containers,
     generateSecrets: () => run('deploy/secrets/generate', [], { env }),
@@ -76,6 +82,8 @@ export async function createStack() {
         names.map((name) => [name, readFileSync(path.join(env.STEWARD_SECRETS_DIR, name), 'utf8').trim()]),
       );
     },
+    writeSecret: (name: string, text: string) =>
+      writeFileSync(path.join(env.STEWARD_SECRETS_DIR, name), text, { mode: 0o600 }),
     forgetSecrets: (names: readonly string[]) => {
       for (const name of names) rmSync(path.join(env.STEWARD_SECRETS_DIR, name));
     },
@@ -90,6 +98,20 @@ export async function createStack() {
       rmSync(folder, { recursive: true });
     },
   };
+}
+
+/** What ships, but looked at every second and told at once: the same rules, without their patience. */
+function writeHurriedMonitoring(folder: string): void {
+  cpSync(path.join(root, 'deploy/monitoring'), folder, { recursive: true });
+  for (const name of ['prometheus.yml', 'alerts.yml', 'alertmanager.yml']) {
+    const file = path.join(folder, name);
+    const text = readFileSync(file, 'utf8');
+    const hurried = text.replaceAll(
+      /\b(for|group_wait|(?:group|scrape|evaluation|refresh)_interval): \d+[sm]/g,
+      '$1: 1s',
+    );
+    writeFileSync(file, hurried);
+  }
 }
 
 async function findFreePorts(count: number): Promise<number[]> {

@@ -77,6 +77,7 @@ describe('planning which container gets which secret', () => {
       'audit-sealer': ['audit-seal.key', 'database-url'],
       cli: ['audit-seal.pub', 'database-url'],
       ops: ['pgpass'],
+      alertmanager: ['alert-webhook.url'],
     });
   });
 
@@ -125,6 +126,13 @@ describe('planning which container gets which secret', () => {
     for (const foreign of [...others, 'postgres-sealer', 'postgres-operator', 'audit-seal']) {
       expect(text).not.toContain(foreign);
     }
+  });
+
+  it('asks for no address of alerts, and gives one to alertmanager alone', () => {
+    const { folders, missing } = plan((name) => (name === 'alert-webhook.url' ? null : valueOf(name)));
+    expect({ missing, folder: folders.alertmanager }).toEqual({ missing: [], folder: {} });
+    const holders = Object.entries(plan().folders).filter(([, held]) => JSON.stringify(held).includes('alert-webhook'));
+    expect(holders.map(([reader]) => reader)).toEqual(['alertmanager']);
   });
 
   it('names every missing or empty file at once, and no value', () => {

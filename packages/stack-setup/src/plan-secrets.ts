@@ -13,6 +13,7 @@ export const readers = {
   'audit-sealer': { uid: 1000 },
   cli: { uid: 1000 },
   ops: { uid: 999 },
+  alertmanager: { uid: 65534 },
 } as const;
 export type Reader = keyof typeof readers;
 
@@ -35,6 +36,8 @@ const databaseRoles = {
 const sealKeyFile = 'audit-seal.key';
 /** Public keys of seal keys that are no longer used: what they sealed must still verify. The operator may keep them here. */
 const retiredKeysFile = 'audit-seal.retired.pub';
+/** Where alerts go. Without it they are seen on Prometheus' own page alone. */
+const alertAddressFile = 'alert-webhook.url';
 
 /**
  * Decides which container gets which secret, and no other: pure but for `find` and `salt`. Connection URLs are made
@@ -51,6 +54,10 @@ export function planSecrets(o: { config: StewardConfig; find: FindSecret; salt: 
     return text ?? '';
   };
   const copy = (names: readonly string[]): SecretFolder => Object.fromEntries(names.map((name) => [name, load(name)]));
+  const found = (name: string): SecretFolder => {
+    const text = o.find(name);
+    return text === null || text === '' ? {} : { [name]: text };
+  };
   const databaseUrl = (reader: keyof typeof databaseRoles): SecretFolder => ({
     'database-url': toDatabaseUrl(databaseRoles[reader], load(passwordFile('postgres', databaseRoles[reader]))),
   });
@@ -77,6 +84,7 @@ export function planSecrets(o: { config: StewardConfig; find: FindSecret; salt: 
     'audit-sealer': { ...databaseUrl('audit-sealer'), ...copy([sealKeyFile]) },
     cli: { ...databaseUrl('cli'), 'audit-seal.pub': publicKeys(load(sealKeyFile), o.find(retiredKeysFile)) },
     ops: { pgpass: toPassFile(load(passwordFile('postgres', databaseRoles.ops))) },
+    alertmanager: found(alertAddressFile),
   };
   return { folders, missing: [...missing].sort() };
 }
