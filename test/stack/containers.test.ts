@@ -300,11 +300,12 @@ describe('the monitoring', () => {
       { alertname: 'ServiceDown', severity: 'page', job: 'rabbitmq' },
       { alertname: 'RabbitmqAlarm', severity: 'page', job: 'rabbitmq' },
       { alertname: 'ServiceNotReady', severity: 'page', job: 'agent-core' },
+      { alertname: 'ServiceStandsStill', severity: 'page', job: 'agent-core' },
       { alertname: 'ToolsFail', severity: 'warning', job: 'agent-core' },
     ]);
     expect(states).toEqual({
       ...{ ServiceDown: 'active', RabbitmqAlarm: 'suppressed' },
-      ...{ ServiceNotReady: 'suppressed', ToolsFail: 'active' },
+      ...{ ServiceNotReady: 'suppressed', ServiceStandsStill: 'suppressed', ToolsFail: 'active' },
     });
   }, 30_000);
 
