@@ -2,6 +2,7 @@ import { sql, type RawBuilder } from 'kysely';
 import { newId, type StewardConfig } from '@steward/service-kit';
 import type { InboundReceived, Lane } from '@steward/contracts';
 import { appendAudit, type Trx } from '@steward/postgres';
+import { isOpen } from './claim-turn.ts';
 import type { AgentTables } from './database.ts';
 import { judgeAccess, type Directory } from './judge-access.ts';
 import { tellOutbound } from './tell-outbound.ts';
@@ -47,7 +48,7 @@ export function verdictOn(
   const isFull = sql`(select count(*) from (
       select from agent_core.turn
       where robot_code = ${robotCode} and conversation_id = ${conversationId}
-        and lane in ('approval', 'answer', 'bulk') and status in ('queued', 'running')
+        and lane in ('approval', 'answer', 'bulk') and ${isOpen}
       limit ${limit}::integer) waiting)
       = ${limit}::integer`;
   const isLoop = sql`(select count(*) filter (where inbound -> 'requester' ->> 'staffId' is null

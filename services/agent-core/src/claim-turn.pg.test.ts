@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { sql } from 'kysely';
+import { newId } from '@steward/service-kit';
 import { claimTurn, createClaimer, fenceOf, holdOf, nextTurns, renewLeases, type ClaimedTurn } from './claim-turn.ts';
 import { endTurn, type TurnResult } from './end-turn.ts';
 import { recordInbound } from './record-inbound.ts';
@@ -147,6 +148,59 @@ describe('claiming a turn', () => {
     expect(await visited()).toBeLessThan(200);
     await database.rows('analyze agent_core.turn');
     expect(await visited()).toBeLessThan(200);
+  });
+
+  it('keeps to that with a plan that was made while nothing waited', async () => {
+    const one = database.connect(1);
+    // The first ones are planned each time, the fifth is prepared, and its plan kept from its sixth time on.
+    for (let times = 0; times < 20; times += 1) expect(await claimTurn(one, everyLane)).toBeNull();
+    await record({ room: 'pattern', sequence: 1 });
+    await database.rows(`
+      with rooms as (
+        insert into agent_core.conversation (robot_code, conversation_id, kind, recorded_through)
+        select robot_code, 'room ' || n, kind, 20 from agent_core.conversation, generate_series(1, 100) n returning conversation_id)
+      insert into agent_core.turn
+        (id, inbound_event_id, robot_code, conversation_id, sequence, lane, status, correlation_id, inbound)
+      select gen_random_uuid(), gen_random_uuid(), t.robot_code, rooms.conversation_id, n, t.lane, 'queued', t.correlation_id, t.inbound
+      from agent_core.turn t, rooms, generate_series(1, 20) n`);
+    const read = await one.transaction().execute(async (trx) => {
+      expect(await claimTurn(trx, everyLane)).not.toBeNull();
+      const { rows } = await sql<{ read: number }>`
+        select (seq_tup_read + idx_tup_fetch)::int as read from pg_stat_xact_user_tables
+        where (schemaname, relname) = ('agent_core', 'turn')`.execute(trx);
+      return rows[0]?.read;
+    });
+    expect(read).toBeLessThan(4 * 101);
+  });
+
+  it('finds a turn that somebody holds by its id, however many wait, with plans from before they did', async () => {
+    await record({ sequence: 1 });
+    const turn = { ...(await claimed()), id: newId() };
+    await database.rows(`update agent_core.turn set status = 'done', lease_until = null`);
+    const copies = (from: number, to: number, status: string) =>
+      database.rows(`
+        insert into agent_core.turn
+          (id, inbound_event_id, robot_code, conversation_id, sequence, lane, status, correlation_id, inbound)
+        select gen_random_uuid(), gen_random_uuid(), robot_code, conversation_id, n, lane, '${status}', correlation_id, inbound
+        from agent_core.turn, generate_series(${from}, ${to}) n where sequence = 1`);
+    await copies(2, 3_000, 'done');
+    await database.rows('vacuum analyze agent_core.turn');
+    const one = database.connect(1);
+    const look = async (trx: Parameters<ReturnType<typeof fenceOf>>[0]) => {
+      await expect(fenceOf(turn)(trx)).rejects.toThrow('another process');
+      expect(await renewLeases(trx, [turn])).toEqual(new Set());
+      expect(await endTurn({ db: trx, now }, turn, done)).toBe(false);
+    };
+    for (let times = 0; times < 20; times += 1) await one.transaction().execute(look);
+    await copies(3_001, 6_000, 'queued');
+    const read = await one.transaction().execute(async (trx) => {
+      await look(trx);
+      const { rows } = await sql<{ read: number }>`
+        select (seq_tup_read + idx_tup_fetch)::int as read from pg_stat_xact_user_tables
+        where (schemaname, relname) = ('agent_core', 'turn')`.execute(trx);
+      return rows[0]?.read;
+    });
+    expect(read).toBeLessThan(10);
   });
 
   it('leaves a turn alone until its next attempt is due, and what follows it too', async () => {

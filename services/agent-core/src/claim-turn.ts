@@ -87,7 +87,7 @@ async function claimTurns(db: Db<AgentTables>, lanes: readonly Lane[], count: nu
       select (${Array.from({ length: count }, newId)}::uuid[])[row_number() over ()], 'agent-core', 'turn.taken_over', 'lease_ended', t.correlation_id, t.inbound ->> 'environment',
         t.robot_code, t.conversation_id, t.id::text, jsonb_build_object('lane', t.lane, 'sequence', t.sequence,
           'attempt', t.attempt + 1, 'overdueMs', round(extract(epoch from clock_timestamp() - t.lease_until) * 1000))
-      from next join agent_core.turn t using (id) where t.status = 'running'
+      from next join agent_core.turn t using (id) where next.is_taken_over
     ), served as (
       update agent_core.conversation c set last_claimed_at = clock_timestamp()
       from next where (c.robot_code, c.conversation_id) = (next.robot_code, next.conversation_id)
@@ -127,40 +127,53 @@ async function claimTurns(db: Db<AgentTables>, lanes: readonly Lane[], count: nu
   }));
 }
 
+/** Queued or running, as the index `turn_open` says it (`0019_open_work.sql`): words in which nobody else asks. */
+export const isOpen = sql`(status = 'queued' or lease_until is not null)`;
+
 /**
  * The CTE `next`: at most `count` turns, each of another lane, locked. It walks from lane to lane by one probe of the index `turn_open` each and
- * looks at its first turn, or at the one that runs: what it costs grows with the lanes that have open work, never with how much
- * waits in one of them.
+ * looks at its first turn, and at those that run: what it costs grows with the lanes that have open work, never with how much
+ * waits in one of them. Plans are kept: one that is made while nothing waits must hold in a burst. So the lock asks for the row as it
+ * was read, by its id alone, and no join begins with all that is open.
  */
 export function nextTurns(lanes: readonly Lane[], count: number): RawBuilder<unknown> {
   return sql`
     with recursive head as (
-      (select id, robot_code, conversation_id, lane, sequence from agent_core.turn
-       where status in ('queued', 'running')
+      (select id, robot_code, conversation_id, lane, sequence, status, attempt, lease_until, next_attempt_at from agent_core.turn
+       where ${isOpen}
        order by robot_code, conversation_id, lane, sequence limit 1)
       union all
       select following.* from head h cross join lateral (
-        select t.id, t.robot_code, t.conversation_id, t.lane, t.sequence from agent_core.turn t
-        where t.status in ('queued', 'running')
+        select t.id, t.robot_code, t.conversation_id, t.lane, t.sequence, t.status, t.attempt, t.lease_until, t.next_attempt_at
+        from agent_core.turn t
+        where ${isOpen}
           and (t.robot_code, t.conversation_id, t.lane) > (h.robot_code, h.conversation_id, h.lane)
         order by t.robot_code, t.conversation_id, t.lane, t.sequence limit 1) following
-    ), next as (
-      select t.id, t.robot_code, t.conversation_id, t.status = 'running' as is_taken_over, c.failures, c.error_code,
+    ), running as materialized (
+      select id, robot_code, conversation_id, lane, sequence, status, attempt, lease_until, next_attempt_at from agent_core.turn
+      where status = 'running'
+    ), open as (
+      select * from head
+      where status = 'queued' and next_attempt_at <= now()
+        and (robot_code, conversation_id, lane) not in (select robot_code, conversation_id, lane from running)
+      union all
+      select * from running where lease_until < now()
+    ), due as (
+      select t.id, t.robot_code, t.conversation_id, t.status, t.attempt, t.lease_until, c.failures, c.error_code,
         extract(epoch from now() - c.error_told_at)::float8 as error_age_seconds, c.errors_untold
-      from head h
-      join agent_core.conversation c using (robot_code, conversation_id)
-      join agent_core.turn t on t.id = coalesce(
-        (select r.id from agent_core.turn r
-         where (r.robot_code, r.conversation_id, r.lane) = (h.robot_code, h.conversation_id, h.lane)
-           and r.status = 'running'),
-        h.id)
-      where h.lane = any(${lanes})
+      from open t join agent_core.conversation c using (robot_code, conversation_id)
+      where t.lane = any(${lanes})
         and t.sequence <= c.recorded_through
         and (t.lane = 'control' or c.cool_until is null or c.cool_until <= now())
-        and ((t.status = 'running' and t.lease_until < now()) or (t.status = 'queued' and t.next_attempt_at <= now()))
       order by t.lane <> 'control', c.last_claimed_at, t.sequence
+    ), next as (
+      select id, robot_code, conversation_id, status = 'running' as is_taken_over, failures, error_code, error_age_seconds, errors_untold
+      from due cross join lateral (
+        select from agent_core.turn t
+        where t.id = due.id and (t.status, t.attempt) = (due.status, due.attempt)
+          and t.lease_until is not distinct from due.lease_until
+        for update skip locked) as locked
       limit ${count}
-      for update of t skip locked
     )`;
 }
 

@@ -64,6 +64,25 @@ describe('opening an attempt', () => {
     expect(order.map(({ outboundMessageId }) => outboundMessageId)).toEqual([control, first, second, bulk]);
   });
 
+  it('looks at few messages however many wait, with a plan that was made while none did', async () => {
+    const one = database.connect(1);
+    // The first ones are planned each time, the fifth is prepared, and its plan kept from its sixth time on.
+    for (let times = 0; times < 20; times += 1) expect(await open(generous, one)).toBe('idle');
+    await database.record();
+    await database.rows(`
+      insert into outbound_sender.outbound_message (id, correlation_id, environment, lane, budget, target, content, parts, status)
+      select gen_random_uuid(), correlation_id, environment, lane, budget, target, content, parts, status
+      from outbound_sender.outbound_message, generate_series(1, 2000)`);
+    const read = await one.transaction().execute(async (trx) => {
+      expect(await open(generous, trx)).toMatchObject({ number: 1 });
+      const { rows } = await sql<{ read: number }>`
+        select (seq_tup_read + idx_tup_fetch)::int as read from pg_stat_xact_user_tables
+        where (schemaname, relname) = ('outbound_sender', 'outbound_message')`.execute(trx);
+      return rows[0]?.read;
+    });
+    expect(read).toBeLessThan(100);
+  });
+
   it('gives each message to one of many openers', async () => {
     const ids = await Promise.all(Array.from({ length: 12 }, () => database.record()));
     const given: string[] = [];

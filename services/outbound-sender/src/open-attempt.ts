@@ -129,26 +129,30 @@ export async function isAnythingDue(db: Db<SenderTables>): Promise<boolean> {
   return rows.length > 0;
 }
 
+/** Queued, as the index `outbound_message_queued` says it (`0019_open_work.sql`): words in which nobody else asks. */
+const isQueued = sql`(ended_at is null and lease_until is null)`;
+
 /**
  * The first messages of each budget that is free and of each lane: budgets are walked by the index from one to the next,
  * so that what waits for a spent budget is never read.
  */
 const dueHeads = sql`
   with recursive waiting as (
-    (select budget from outbound_sender.outbound_message where status = 'queued' order by budget limit 1)
+    (select budget from outbound_sender.outbound_message where ${isQueued} order by budget limit 1)
     union all
     select (select m.budget from outbound_sender.outbound_message m
-      where m.status = 'queued' and m.budget > w.budget order by m.budget limit 1)
+      where ${isQueued} and m.budget > w.budget order by m.budget limit 1)
     from waiting w where w.budget is not null
   ), head as (
-    select h.id, l.rank, h.is_aged
+    select h.id, h.status, h.attempt_count, h.next_attempt_at, h.recorded_at, l.rank
     from waiting w
     left join outbound_sender.send_budget b on b.budget = w.budget
     cross join (values ('control', 1), ('approval', 2), ('answer', 3), ('bulk', 4)) as l (lane, rank)
     cross join lateral (
-      select m.id, m.recorded_at < now() - ${agedSeconds} * interval '1 s' as is_aged
+      select m.id, m.status, m.attempt_count, m.next_attempt_at, m.recorded_at,
+        m.recorded_at < now() - ${agedSeconds} * interval '1 s' as is_aged
       from outbound_sender.outbound_message m
-      where m.status = 'queued' and m.budget = w.budget and m.lane = l.lane and m.next_attempt_at <= now()
+      where ${isQueued} and m.budget = w.budget and m.lane = l.lane and m.next_attempt_at <= now()
         and (m.after_id is null or coalesce(
           (select before.ended_at is not null from outbound_sender.outbound_message before where before.id = m.after_id),
           m.recorded_at < now() - ${orderWaitSeconds} * interval '1 s'))
@@ -160,20 +164,23 @@ const dueHeads = sql`
         and b.next_free_at <= now() + b.spacing * case when l.rank <= 2 or h.is_aged then 1 else 0.5 end))
   )`;
 
-/** Claims up to `count` messages, each for `claimSeconds`: whoever claimed one and died before writing delays it by no more. */
+/**
+ * Claims up to `count` messages, each for `claimSeconds`: whoever claimed one and died before writing delays it by no more. Plans are kept:
+ * the lock asks for the row as it was read, by its id alone, because a plan made while nothing waited would otherwise begin with all that waits.
+ */
 async function claimDue(
   db: Db<SenderTables>,
   { count, oldestFirst }: { count: number; oldestFirst: boolean },
 ): Promise<Due[]> {
   const { rows } = await sql<Due>`
     ${dueHeads}, due as (
-      select m.id
-      from head
-      join outbound_sender.outbound_message m on m.id = head.id
-      where m.status = 'queued' and m.next_attempt_at <= now()
-      order by case when ${oldestFirst} then 0 else head.rank end, m.recorded_at
+      select id
+      from (select * from head order by case when ${oldestFirst} then 0 else rank end, recorded_at) as first
+      cross join lateral (
+        select from outbound_sender.outbound_message m
+        where m.id = first.id and (m.status, m.attempt_count, m.next_attempt_at) = (first.status, first.attempt_count, first.next_attempt_at)
+        for update skip locked) as locked
       limit ${count}
-      for update of m skip locked
     )
     update outbound_sender.outbound_message m set next_attempt_at = now() + ${claimSeconds} * interval '1 s'
     from due where m.id = due.id
