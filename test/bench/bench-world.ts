@@ -61,7 +61,7 @@ function buildConfig(rooms: readonly number[], dingtalkUrl: string) {
       apiUrl: dingtalkUrl,
       oapiUrl: dingtalkUrl,
       sessionWebhookHosts: [new URL(dingtalkUrl).host],
-      limits: { roomSendsPerMinute: 60_000, egressCallsPerSecond: 500 },
+      limits: { roomSendsPerMinute: 60_000, egressCallsPerSecond: 490 },
     },
     robots: [
       { ...robot, environment: 'test', appSecretFile: 'bench.app-secret', doors: ['http'], sendsPerMinute: 100_000 },

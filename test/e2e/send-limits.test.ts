@@ -53,6 +53,7 @@ describe('the limits of sending, four senders at once', () => {
     expect(most).toBeLessThanOrEqual(20);
     const spanMs = (times.at(-1) ?? 0) - (times[0] ?? 0);
     const use = ((messages - 1) * (windowMs / 18)) / spanMs;
+    expect(use).toBeGreaterThanOrEqual(0.95);
     process.stdout.write(`custom robot: at most ${most} in a minute, ${(use * 100).toFixed(1)} % of the budget used\n`);
   });
 });

@@ -26,7 +26,7 @@ export const wideLimits = {
   apiCallsPerSecond: 1_000,
   apiCallsPerMinute: 60_000,
   roomSendsPerMinute: 60_000,
-  egressCallsPerSecond: 500,
+  egressCallsPerSecond: 490,
 };
 
 export type ModelSettings = { baseUrl: string; timeoutMs?: number; maxSteps?: number; transcriptTurns?: number };

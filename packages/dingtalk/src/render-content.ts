@@ -1,3 +1,4 @@
+import { degradeMarkdown } from './degrade-markdown.ts';
 import { splitText } from './split-text.ts';
 
 /** What a robot can say by every door. */
@@ -12,7 +13,8 @@ export const msgParamLimitBytes = 15_000;
 const maxMentions = 50;
 
 /**
- * The body for a session webhook or a custom robot. `<` in markdown is escaped: raw HTML blanks the message on phones.
+ * The body for a session webhook or a custom robot. Markdown is degraded to what phones show, and its `<` escaped: raw HTML blanks
+ * the message there.
  * A mention notifies only if the text names it too, so missing names are put in front.
  */
 export function renderWebhookBody(
@@ -49,7 +51,7 @@ export function splitContent(
 }
 
 function escapeText(content: OutgoingContent): string {
-  return content.kind === 'text' ? content.text : content.text.replaceAll('<', '&lt;');
+  return content.kind === 'text' ? content.text : degradeMarkdown(content.text).replaceAll('<', '&lt;');
 }
 
 function nameMentioned(text: string, staffIds: readonly string[]): string {

@@ -204,7 +204,7 @@ describe('loadStewardConfig', () => {
     [
       'a custom robot that may send too much',
       { customRobots: [{ name: 'a', environment: 'test', accessTokenFile: 'a', sendsPerMinute: 21 }] },
-      ['customRobots.0.sendsPerMinute - Too big: expected number to be <=20'],
+      ['customRobots.0.sendsPerMinute - Too big: expected number to be <=18'],
     ],
   ])('finds %s', (_name, changes, faults) => {
     expect(faultsWith(changes)).toEqual(faults);

@@ -38,8 +38,8 @@ const customRobot = z.strictObject({
   environment,
   accessTokenFile: secretFile,
   secretFile: secretFile.optional(),
-  /** The platform refuses the 21st in any minute (official docs, custom robot limits). */
-  sendsPerMinute: z.int().min(1).max(20).default(18),
+  /** The platform refuses the 21st in any minute (official docs, custom robot limits); two may go at once beyond the rate. */
+  sendsPerMinute: z.int().min(1).max(18).default(18),
 });
 
 const room = z.strictObject({ id: platformId, name, robot: name, environment });
@@ -71,7 +71,7 @@ const sendLimits = z.strictObject({
   apiCallsPerSecond: z.int().min(1).max(1_000).default(18),
   apiCallsPerMinute: z.int().min(1).max(60_000).default(1_000),
   roomSendsPerMinute: z.int().min(1).max(60_000).default(60),
-  egressCallsPerSecond: z.int().min(1).max(500).default(400),
+  egressCallsPerSecond: z.int().min(1).max(490).default(400),
 });
 
 const dingtalk = z.strictObject({

@@ -155,4 +155,20 @@ describe('the times without a Stream link', () => {
     startProcess();
     await wait('the old row to go', async () => (await links()).every(({ age }) => age < 60));
   });
+
+  it('are covered by nobody who is deaf too or has stopped, however lately it was alive', async () => {
+    const gone = startProcess();
+    const deaf = startProcess();
+    await isUp(2);
+    await gone.stop();
+    deaf.down(0);
+    await wait(
+      'it to say so',
+      async () => (await database.rows('select from adapter.stream_link where is_deaf')).length === 2,
+    );
+    const process = startProcess();
+    await isUp(3);
+    await comeBack(process, 6_000);
+    expect((await gaps()).at(-1)).toMatchObject({ is_covered: false });
+  });
 });

@@ -18,6 +18,8 @@ type Watched = StreamLink & {
   /** Null: it can be heard. `unknown`: this process never heard it yet. */
   deafSinceMs: number | 'unknown' | null;
   beatAtMs: number;
+  /** Its row says that it can be heard. */
+  isHeard: boolean;
 };
 
 /**
@@ -40,7 +42,7 @@ export function createLinkWatch(o: {
     'covered',
   ]);
   const connected = o.metrics.gauge('steward_stream_connected', '1 while pushes can arrive by Stream', ['robot']);
-  const watched: Watched[] = o.links.map((link) => ({ ...link, deafSinceMs: 'unknown', beatAtMs: 0 }));
+  const watched: Watched[] = o.links.map((link) => ({ ...link, deafSinceMs: 'unknown', beatAtMs: 0, isHeard: false }));
 
   const look = async (link: Watched): Promise<void> => {
     const status = link.status();
@@ -50,6 +52,9 @@ export function createLinkWatch(o: {
       // It may have been heard for less than a tick: what the connection knows of its end counts then.
       if (link.deafSinceMs === null || (link.deafSinceMs === 'unknown' && status.deafSinceMs !== null))
         link.deafSinceMs = status.deafSinceMs ?? nowMs;
+      // Nobody shall count on this process any more.
+      if (link.isHeard) await beat(o.db, link, processId, { isDeaf: true });
+      link.isHeard = false;
       return;
     }
     if (link.deafSinceMs !== null) {
@@ -57,17 +62,18 @@ export function createLinkWatch(o: {
       const gap = await o.db.transaction().execute((trx) => recordLinkUp(trx, { ...o, link, processId, deafMs }));
       link.deafSinceMs = null;
       link.beatAtMs = nowMs;
+      link.isHeard = true;
       if (gap === null) return;
       gaps.inc({ robot: link.robot.name, covered: String(gap.isCovered) });
       o.log.warn('stream.gap', { robot: link.robot.name, ...gap });
       if (gap.isTold) o.onTold();
     } else if (nowMs - link.beatAtMs >= beatMs) {
-      await beat(o.db, link, processId);
+      await beat(o.db, link, processId, { isDeaf: false });
       link.beatAtMs = nowMs;
     }
   };
 
-  return createLoop({
+  const loop = createLoop({
     name: 'stream links',
     idleMs: tickMs,
     log: o.log,
@@ -76,13 +82,31 @@ export function createLinkWatch(o: {
       return 'idle';
     },
   });
+  return {
+    start: () => loop.start(),
+    wake: () => loop.wake(),
+    stop: async () => {
+      await loop.stop();
+      try {
+        for (const link of watched) if (link.isHeard) await beat(o.db, link, processId, { isDeaf: true });
+      } catch (error) {
+        o.log.warn('stream.goodbye.failed', { error });
+      }
+    },
+  };
 }
 
-async function beat(db: Db<AdapterTables> | Trx<AdapterTables>, link: StreamLink, processId: string): Promise<void> {
+/** Says that this process is there, and whether it hears the robot. */
+async function beat(
+  db: Db<AdapterTables> | Trx<AdapterTables>,
+  link: StreamLink,
+  processId: string,
+  { isDeaf }: { isDeaf: boolean },
+): Promise<void> {
   await sql`
-    insert into adapter.stream_link as l (robot_code, process_id, connection_ids)
-    values (${link.robot.code}, ${processId}, ${link.status().connectionIds}::text[])
-    on conflict (robot_code, process_id) do update set alive_at = now(), connection_ids = excluded.connection_ids`.execute(
+    insert into adapter.stream_link as l (robot_code, process_id, connection_ids, is_deaf)
+    values (${link.robot.code}, ${processId}, ${link.status().connectionIds}::text[], ${isDeaf})
+    on conflict (robot_code, process_id) do update set alive_at = now(), connection_ids = excluded.connection_ids, is_deaf = excluded.is_deaf`.execute(
     db,
   );
 }
@@ -100,13 +124,13 @@ async function recordLinkUp(
     select g.from_at, now() as to_at, extract(epoch from now() - g.from_at)::float8 as seconds, coalesce(l.is_covered, false) as is_covered
     from (
       select max(alive_at) as last_alive_at,
-        bool_or(process_id <> ${o.processId} and alive_at > now() - ${staleSeconds} * interval '1 s') as is_covered
+        bool_or(process_id <> ${o.processId} and not is_deaf and alive_at > now() - ${staleSeconds} * interval '1 s') as is_covered
       from adapter.stream_link where robot_code = ${robot.code}
     ) l
     cross join lateral (
       select case when ${o.deafMs}::float8 is null then l.last_alive_at else now() - ${o.deafMs}::float8 * interval '1 ms' end as from_at
     ) g`.execute(trx);
-  await beat(trx, o.link, o.processId);
+  await beat(trx, o.link, o.processId, { isDeaf: false });
   await sql`
     delete from adapter.stream_link
     where robot_code = ${robot.code} and alive_at < now() - ${keptDays} * interval '1 day'`.execute(trx);

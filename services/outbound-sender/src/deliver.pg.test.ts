@@ -53,6 +53,26 @@ describe('a delivery', () => {
     expect(await status()).toEqual([{ status: 'accepted', attempt_count: 1 }]);
   });
 
+  it('sends nothing when the process stood still until its lease was nearly over', async () => {
+    await database.record();
+    const started = Date.now();
+    let calls = 0;
+    let sent = 0;
+    // The lease is counted from the first look at the clock.
+    const now = () => new Date(started + (calls++ === 0 ? 0 : 34_000));
+    const send = () => {
+      sent += 1;
+      return Promise.resolve(accepted);
+    };
+    const open = openerOf({ db: database.db });
+    expect(await deliverNext(context({ now, send, open }))).toBe('more');
+    expect(sent).toBe(0);
+    expect(await database.rows('select outcome, code from outbound_sender.delivery_attempt')).toEqual([
+      { outcome: 'retryable', code: 'LEASE_ENDED' },
+    ]);
+    expect(await status()).toEqual([{ status: 'queued', attempt_count: 1 }]);
+  });
+
   it('gives closing up when the lease is over, and says aloud what is lost', async () => {
     await database.record();
     let nowMs = Date.now();

@@ -8,6 +8,10 @@ import { leaseSeconds, type OpenAttempt, type Opener } from './open-attempt.ts';
 import type { SendLimits } from './send-limits.ts';
 
 const maxHoldMs = 600_000;
+/** A send takes at most so long: one that begins later than this before its lease ends could arrive after the repeat of it. */
+const sendMs = 12_000;
+/** This process stood still between writing the attempt and sending it. */
+const notSent: AttemptResult = { outcome: 'retryable', code: 'LEASE_ENDED', processQueryKey: null, retryAfterMs: null };
 
 /** Makes the call that an attempt stands for. Never rejects: whatever happens is an outcome. */
 export type Send = (attempt: OpenAttempt) => Promise<AttemptResult>;
@@ -31,7 +35,7 @@ export async function deliverNext(o: DeliverContext): Promise<'more' | 'idle'> {
   if (attempt === 'idle') return 'idle';
   if (attempt === 'again') return 'more';
   const started = performance.now();
-  const result = await o.send(attempt);
+  const result = o.now().getTime() < leaseEndsMs - sendMs ? await o.send(attempt) : notSent;
   const hold = toHold(o.limits, attempt, result);
   const next = await closeWithinLease(o, attempt, { result, hold, leaseEndsMs });
   const durationMs = Math.round(performance.now() - started);
@@ -54,7 +58,7 @@ export async function deliverNext(o: DeliverContext): Promise<'more' | 'idle'> {
     next: next?.kind ?? 'taken_over',
     durationMs,
   });
-  if (hold !== null) reportHold(o, hold, { correlationId, code: result.code });
+  if (hold !== null && next !== null) reportHold(o, hold, { correlationId, code: result.code });
   if (next?.kind === 'end') o.onEnded();
   return 'more';
 }

@@ -48,8 +48,13 @@ describe('the limits of a send', () => {
   });
 
   it('stay below the platform’s in every sliding window: rate and burst together', () => {
+    // As much as the configuration allows.
+    const highest = { ...config, customRobots: config.customRobots.map((one) => ({ ...one, sendsPerMinute: 18 })) };
+    highest.dingtalk = { ...config.dingtalk, limits: { ...config.dingtalk.limits, egressCallsPerSecond: 490 } };
     const most = (scope: string, windowMs: number, sending: Sending = openApi) => {
-      const found = limits.of(sending).find((limit) => limit.scope === scope);
+      const found = createSendLimits(highest)
+        .of(sending)
+        .find((limit) => limit.scope === scope);
       if (found === undefined) throw new Error(scope);
       return Math.floor(windowMs / found.spacingMs + 1e-9) + found.burst;
     };
@@ -77,4 +82,18 @@ describe('what is paused', () => {
     expect(limits.scopeToHold(scope, openApi)).toBe(held);
     expect(held === null || scopes(openApi).includes(held)).toBe(true);
   });
+
+  it.each(['robot', 'app', 'platform', 'organisation', 'egress'] as const)(
+    'for reasons of the %s is something that the same send is under',
+    (scope) => {
+      const conversation = { robotCode: 'dingops', conversationId: 'cid-1', kind: 'group' as const, title: null };
+      const reply = { kind: 'reply' as const, conversation, staffId: 'staff-1', replyAddress: null };
+      const sendings: Sending[] = [
+        openApi,
+        { budget: 'robot dingops', path: 'session_webhook', target: reply },
+        { budget: 'custom_robot alerts', path: 'custom_robot', target: { kind: 'custom_robot', robot: 'alerts' } },
+      ];
+      for (const sending of sendings) expect(scopes(sending)).toContain(limits.scopeToHold(scope, sending));
+    },
+  );
 });

@@ -69,7 +69,8 @@ export function createSendLimits(config: Pick<StewardConfig, 'robots' | 'customR
         case 'platform':
           return isApiPath(sending.path) ? apiOf(sending) : sending.budget;
         case 'organisation':
-          return organisationOf(sending.target);
+          // What goes by a webhook is under no limit of the organisation: then its robot pauses, which is refused.
+          return isApiPath(sending.path) ? organisationOf(sending.target) : sending.budget;
         case 'egress':
           return 'egress';
         case 'content':
