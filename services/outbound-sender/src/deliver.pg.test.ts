@@ -73,6 +73,21 @@ describe('a delivery', () => {
     expect(await status()).toEqual([{ status: 'queued', attempt_count: 1 }]);
   });
 
+  it.each([
+    [300_000, 300],
+    [86_400_000, 600],
+  ])('pauses for the %i ms that the platform asks for, and for ten minutes at most', async (ms, seconds) => {
+    await database.record();
+    const refused: AttemptResult = { ...accepted, outcome: 'retryable', code: '1111', wish: { scope: 'egress', ms } };
+    const limits = createSendLimits(buildSendConfig());
+    await deliverNext(context({ limits, send: () => Promise.resolve(refused) }));
+    const [held] = await database.rows<{ seconds: number }>(
+      `select extract(epoch from held_until - now())::float8 as seconds from outbound_sender.send_budget where budget = 'egress'`,
+    );
+    expect(held?.seconds).toBeGreaterThan(seconds - 30);
+    expect(held?.seconds).toBeLessThanOrEqual(seconds);
+  });
+
   it('gives closing up when the lease is over, and says aloud what is lost', async () => {
     await database.record();
     let nowMs = Date.now();
