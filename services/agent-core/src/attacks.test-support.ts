@@ -105,9 +105,9 @@ export async function openAttacked(database: AttackDatabase, o: GateOptions = {}
     /** What outbound-sender was asked to say, in the order of asking. */
     told: async () =>
       (
-        await database.rows<{ body: { target: Record<string, unknown>; content: Record<string, unknown> } }>(
-          `select message -> 'body' as body from agent_core.outbox where type like 'outbound.requested%' order by id`,
-        )
+        await database.rows<{
+          body: { lane: string; target: Record<string, unknown>; content: Record<string, unknown> };
+        }>(`select message -> 'body' as body from agent_core.outbox where type like 'outbound.requested%' order by id`)
       ).map(({ body }) => body),
   };
 }

@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { newId } from '@steward/service-kit';
 import { buildAttackConfig, openAttacked, type AttackDatabase } from './attacks.test-support.ts';
+import { claimTurn } from './claim-turn.ts';
 import { recordInbound } from './record-inbound.ts';
+import { runTurn } from './run-turn.ts';
 import { createOutboundReceipts } from './settle-outbound.ts';
 import { tellOutbound } from './tell-outbound.ts';
 import { tellQuotaSpent } from './tell-quota-spent.ts';
-import { buildReceived, openTestDatabase } from './testing.ts';
+import { buildReceived, everyLane, openTestDatabase } from './testing.ts';
 import { texts } from './texts.ts';
 
 let database: AttackDatabase;
@@ -68,6 +70,14 @@ describe('a quota that the platform calls spent', () => {
       conversation: { conversationId: 'cid-approvals' },
       replyAddress,
     });
+  });
+
+  it('is told when the platform says that messages do not reach us any more (20001), in the lane that no saving stops', async () => {
+    await recordInbound(gate.context, buildReceived({ content: { kind: 'quota_notice', text: 'spent' } }));
+    const turn = await claimTurn(gate.context.db, everyLane);
+    if (turn === null) throw new Error('nothing was claimed');
+    await runTurn(gate.context, turn, new AbortController().signal);
+    expect((await notices('messages')).map(({ lane }) => lane)).toEqual(['approval', 'approval']);
   });
 
   it('is nothing that another failure or an acceptance says', async () => {

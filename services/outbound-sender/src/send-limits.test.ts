@@ -20,6 +20,19 @@ describe('the limits of a send', () => {
     ]);
   });
 
+  it('have the rates of the configuration', () => {
+    const rates = limits.of(openApi).map(({ spacingMs, burst }) => [spacingMs, burst]);
+    // robot 600 and room 60 a minute, address 400 a second, API 18 a second and 1,000 a minute; an organisation can only be held.
+    expect(rates).toEqual([
+      [100, 2],
+      [2.5, 20],
+      [1_000, 10],
+      [1_000 / 18, 2],
+      [60, 100],
+      [0, 2],
+    ]);
+  });
+
   it('by a webhook: no API, and a custom robot has its room in itself', () => {
     const conversation = { robotCode: 'dingops', conversationId: 'cid-1', kind: 'group' as const, title: null };
     const reply = { kind: 'reply' as const, conversation, staffId: 'staff-1', replyAddress: null };
