@@ -73,3 +73,21 @@ describe('a frame', () => {
     expect(rejected).toHaveLength(1);
   });
 });
+
+describe('one of two connections that falls', () => {
+  it('leaves the robot heard all the while', async () => {
+    const connection = simulator.control.connections()[0];
+    if (connection === undefined) throw new Error('no connection');
+    const heard: boolean[] = [];
+    simulator.control.disconnect({ connectionId: connection.connectionId, mode: 'abrupt' });
+    const until = Date.now() + 500;
+    while (Date.now() < until) {
+      heard.push(doors.links.every((link) => link.status().connected));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(heard).not.toContain(false);
+    expect(simulator.control.connections().map(({ connectionId }) => connectionId)).not.toContain(
+      connection.connectionId,
+    );
+  });
+});

@@ -83,6 +83,25 @@ describe('opening an attempt', () => {
     expect(read).toBeLessThan(100);
   });
 
+  it.each([
+    [0, 'failed'],
+    [1, 'unknown'],
+  ])(
+    'gives up, after %i attempts of unknown outcome, as %s, and says so in the audit log',
+    async (unknowns, ending) => {
+      const id = await database.record();
+      await database.rows(`
+      update outbound_sender.outbound_message set unknown_count = ${unknowns}, recorded_at = now() - interval '7 hours'`);
+      expect(await openerOf({ db: database.db, isHeldBack: () => true })()).toBe('again');
+      expect(await database.rows('select status, reason from outbound_sender.outbound_message')).toEqual([
+        { status: ending, reason: 'BREAKER_OPEN' },
+      ]);
+      expect(
+        await database.rows(`select outcome from audit.entry where kind = 'outbound.ended' and subject_id = '${id}'`),
+      ).toEqual([{ outcome: ending }]);
+    },
+  );
+
   it('gives each message to one of many openers', async () => {
     const ids = await Promise.all(Array.from({ length: 12 }, () => database.record()));
     const given: string[] = [];
