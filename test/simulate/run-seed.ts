@@ -1,5 +1,6 @@
 import { mock } from 'node:test';
 import { createLogger } from '@steward/service-kit';
+import { checkApprovals } from './check-approvals.ts';
 import { checkPromises, type Violation } from './check-promises.ts';
 import { createRandom, pick } from '../random.ts';
 import { createScheduler, type Mishap, type SimProcess } from './scheduler.ts';
@@ -7,8 +8,9 @@ import { createSimBus } from './sim-bus.ts';
 import type { SimDatabase } from './sim-database.ts';
 import { createSimDingTalk } from './sim-dingtalk.ts';
 import { createSimPeople } from './sim-people.ts';
+import { createSimSystem } from './sim-system.ts';
 import { seedRandomness } from './seed-randomness.ts';
-import { kinds, startReplica, type Kind, type Replica } from './sim-replicas.ts';
+import { kinds, startReplica, type Kind, type Outside, type Replica } from './sim-replicas.ts';
 import type { World } from './world.ts';
 
 /** What a seed came to; `met` counts what befell it. */
@@ -24,18 +26,28 @@ export type SeedResult = {
 /** The simulated world begins here: the audit log has its partitions around the present. */
 const startMs = Date.now();
 /** Within so many steps things go wrong; then everybody lives, and what is left must come to its end. */
-const hostileSteps = 110;
+const hostileSteps = { plain: 110, governed: 450 };
+/** In one seed of so many people ask for changes and decide on them: such a seed takes more than three times as long. */
+export const governedEvery = 8;
 const maxSteps = 4_000;
 /** How time goes on when nobody can do anything without it: beyond every lease, back-off and wait, one after the other. */
 const leapsMs = [3, 30, 600, 5_000, 16_000, 50_000, 130_000, 300_000, 700_000];
 /** Leaps of the hostile time: up to 50 s, beyond every lease. */
 const hostileLeaps = 6;
 const maxLeaps = 60;
+/** Somebody who was asked decides later, or not at all. */
+const waitForPeopleMs = 16_000;
 /** In the end time goes on ever faster: somebody looks for work twice a second all the while, and what is left may wait for ten minutes. */
 const leapsOfAKind = 20;
+/** Where a change waits for people, time goes on faster in the end: those who look for work each second would do little else. */
+const leapsAhead = 3;
 /** Nobody is paused for longer: an outage of two minutes may cost the order of two answers (ADR 0004). */
 const longestPauseMs = 100_000;
 const replicasEach = 2;
+/** A change takes many steps: as much goes wrong as elsewhere, over more of them, or no turn would come through. */
+const governedRisk = 0.35;
+/** There are few calls of tools, and all depends on what befalls them. */
+const callRisk = 15;
 
 /** Plays one seed: people say things, processes die, pause and lose answers, the bus and DingTalk misbehave. */
 export async function runSeed(database: SimDatabase, seed: number): Promise<SeedResult> {
@@ -47,7 +59,9 @@ export async function runSeed(database: SimDatabase, seed: number): Promise<Seed
   const replicas: Replica[] = [];
   let steps = 0;
   let nowMs = startMs;
-  const isHostile = () => steps < hostileSteps;
+  const isGoverned = seed % governedEvery === 0;
+  const risk = isGoverned ? governedRisk : 1;
+  const isHostile = () => steps < (isGoverned ? hostileSteps.governed : hostileSteps.plain);
   const kill = async (process: SimProcess) => {
     process.isAlive = false;
     meet('deaths');
@@ -57,17 +71,22 @@ export async function runSeed(database: SimDatabase, seed: number): Promise<Seed
   const scheduler = createScheduler(random, kill);
   const bus = createSimBus({ scheduler, random, isHostile });
   const log = createLogger({ service: 'simulate', level: 'error', write: () => undefined });
-  const world: World = { database, scheduler, bus, random, log, now: () => new Date(nowMs), isHostile, meet };
+  const now = () => new Date(nowMs);
+  const world: World = { database, scheduler, bus, random, log, now, isHostile, isGoverned, meet };
 
   mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'], now: startMs });
   const seeded = seedRandomness(random);
+  // A process that was paused finds that by this clock.
+  performance.now = () => nowMs - startMs;
   database.setClock(nowMs);
   await database.rows('select setseed($1)', [(seed % 1_000) / 1_000]);
   const dingTalk = createSimDingTalk(world);
-  const people = createSimPeople(world, seed, replicas);
+  const system = createSimSystem(world);
+  const people = createSimPeople(world, seed, replicas, dingTalk.heard);
+  const outside: Outside = { send: dingTalk.send, toolsOf: system.toolsOf };
   const start = (kind: Kind) => {
     const number = replicas.filter((one) => one.kind === kind).length + 1;
-    replicas.push(startReplica(world, kind, `${kind} ${number}`, dingTalk.send));
+    replicas.push(startReplica(world, kind, `${kind} ${number}`, outside));
   };
   const leap = (ms: number) => {
     nowMs += ms;
@@ -78,18 +97,18 @@ export async function runSeed(database: SimDatabase, seed: number): Promise<Seed
   /** What goes wrong between two steps, beside what befalls an operation (`mishapOf`). */
   const trouble = () => {
     const alive = replicas.filter(({ isAlive }) => isAlive);
-    if (random() < 0.01 && alive.length > 0) {
+    if (random() < 0.01 * risk && alive.length > 0) {
       const one = pick(random, alive);
       Object.assign(one, { isPaused: !one.isPaused, pausedAtMs: nowMs });
       meet('pauses');
     }
-    if (random() < 0.006) {
+    if (random() < 0.006 * risk) {
       bus.wipe();
       meet('wiped brokers');
     }
   };
-  const mishapOf = (): Mishap => {
-    const chance = isHostile() ? random() : 1;
+  const mishapOf = (_: SimProcess, label: string): Mishap => {
+    const chance = isHostile() ? random() / (label.startsWith('calls ') ? callRisk : risk) : 1;
     if (chance < 0.01) return 'dies before';
     if (chance < 0.02) return 'dies after';
     if (chance >= 0.035) return 'none';
@@ -109,28 +128,39 @@ export async function runSeed(database: SimDatabase, seed: number): Promise<Seed
     let isOver = false;
     let calmLeaps = 0;
     for (let leaps = 0; !isOver && steps < maxSteps && leaps <= maxLeaps; steps += 1) {
-      if (isHostile() || !people.isEverythingAcked()) people.deliver();
+      people.deliver();
       if (!isHostile()) for (const one of replicas) one.isPaused = false;
       restart();
       if (isHostile()) trouble();
       if (await scheduler.step(mishapOf)) {
         if (random() < 0.02) leap(pick(random, [1, 20, 300, 6_000]));
         leaps = 0;
-      } else if (!isHostile() && bus.isEmpty() && people.isEverythingAcked() && (await isQuiet(database))) {
+        continue;
+      }
+      const left = isHostile() || !bus.isEmpty() ? 'work' : await findWork(database);
+      if (left === 'nothing' && people.isSilent()) {
         isOver = true;
+      } else if (left !== 'work' && people.isEverythingAcked()) {
+        // Only people, or their clocks, have something to do.
+        leap(waitForPeopleMs);
       } else {
         leaps += 1;
         if (!isHostile()) calmLeaps += 1;
-        const wished = Math.max(leaps, Math.floor(calmLeaps / leapsOfAKind));
+        const ahead = isGoverned && !isHostile() ? leapsAhead : 0;
+        const wished = Math.max(leaps + ahead, Math.floor(calmLeaps / leapsOfAKind));
         const ms = leapsMs[Math.min(wished, isHostile() ? hostileLeaps : leapsMs.length) - 1] ?? 0;
         for (const one of replicas) if (nowMs + ms - one.pausedAtMs > longestPauseMs) one.isPaused = false;
         leap(ms);
       }
     }
     meet(isOver ? 'ended' : 'never ended');
-    const { questions } = people;
-    const violations = await checkPromises({ database, questions, heard: dingTalk.heard, isOver, dead: bus.dead });
-    met['takeovers'] = await countTakeovers(database);
+    const { questions, asks } = people;
+    const said = { database, questions, asks, heard: dingTalk.heard };
+    const violations = [
+      ...(await checkPromises({ ...said, isOver, dead: bus.dead })),
+      ...(await checkApprovals({ ...said, changes: system.changes })),
+    ];
+    Object.assign(met, await countEvents(database));
     return { seed, violations, steps, hash: scheduler.hash(), met, trace: scheduler.trace() };
   } finally {
     for (const one of replicas) {
@@ -138,30 +168,44 @@ export async function runSeed(database: SimDatabase, seed: number): Promise<Seed
       await database.forget(one);
     }
     mock.timers.reset();
+    Reflect.deleteProperty(performance, 'now');
     seeded.restore();
     await database.rows(clear);
   }
 }
 
-async function countTakeovers(database: SimDatabase): Promise<number> {
-  const [row] = await database.rows<{ count: number }>(
-    `select count(*)::int as count from audit.entry where kind = 'turn.taken_over'`,
+/** What the services say of themselves that befell them. */
+async function countEvents(database: SimDatabase): Promise<Record<string, number>> {
+  const rows = await database.rows<{ what: string; count: number }>(
+    `select what, count(*)::int as count from audit.entry join (values
+        ('turn.taken_over', '', 'takeovers'), ('approval.requested', '', 'requests'), ('approval.approved', '', 'approvals'),
+        ('approval.denied', '', 'denials'), ('approval.expired', '', 'expiries'), ('approval.refused', '', 'refused votes'),
+        ('attempt.opened', '', 'governed calls'), ('call.ended', 'unknown', 'unknown calls')) as met (kind, outcome, what)
+      on entry.kind = met.kind and met.outcome in ('', entry.outcome)
+     group by what`,
   );
-  return row?.count ?? 0;
+  return Object.fromEntries(rows.map(({ what, count }) => [what, count]));
 }
 
-/** Nothing is left to do in any service. */
-async function isQuiet(database: SimDatabase): Promise<boolean> {
-  const [row] = await database.rows<{ open: number }>(`select (
+/** Whether a service has something left to do, or only people who were asked. */
+async function findWork(database: SimDatabase): Promise<'work' | 'people' | 'nothing'> {
+  const [row] = await database.rows<{ open: number; waiting: number }>(`select (
     (select count(*) from adapter.outbox) + (select count(*) from adapter.inbound_event where settled_at is null)
-    + (select count(*) from agent_core.outbox) + (select count(*) from agent_core.turn where ended_at is null)
+    + (select count(*) from agent_core.outbox)
+    + (select count(*) from agent_core.turn where ended_at is null and status <> 'waiting')
+    + (select count(*) from agent_core.tool_call where ended_at is null and status <> 'waiting')
+    + (select count(*) from agent_core.approval_request where status = 'approved')
+    + (select count(*) from agent_core.tool_attempt where closed_at is null)
     + (select count(*) from outbound_sender.outbox)
-    + (select count(*) from outbound_sender.outbound_message where ended_at is null))::int as open`);
-  return row?.open === 0;
+    + (select count(*) from outbound_sender.outbound_message where ended_at is null))::int as open,
+    (select count(*) from agent_core.turn where status = 'waiting')::int as waiting`);
+  if (row?.open !== 0) return 'work';
+  return row.waiting === 0 ? 'nothing' : 'people';
 }
 
 /** Emptied to the last page: where rows lie decides between those that are equal otherwise, and a seed must not hear of the one before. */
-const clear = `delete from audit.entry; truncate agent_core.transcript, agent_core.outbound_tail, agent_core.turn, agent_core.conversation,
+const clear = `delete from audit.entry; truncate audit.detail, agent_core.active_policy, agent_core.tool_call, agent_core.approval_request,
+  agent_core.approval_vote, agent_core.approval_place, agent_core.tool_grant, agent_core.tool_attempt, agent_core.transcript, agent_core.outbound_tail, agent_core.turn, agent_core.conversation,
   agent_core.outbox, agent_core.inbox, adapter.outbox, adapter.inbound_event, adapter.conversation_counter,
   outbound_sender.outbox, outbound_sender.delivery_attempt, outbound_sender.outbound_message, outbound_sender.inbox,
   outbound_sender.send_budget cascade`;

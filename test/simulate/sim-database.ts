@@ -162,5 +162,6 @@ const clockSql = `
   end $$;
   -- Between two seeds everything goes: a seed has the same ids each time.
   alter table audit.entry disable trigger entry_refuses_row_changes;
+  alter table audit.detail disable trigger detail_refuses_truncate;
   set search_path = simclock, pg_catalog, public;
   set sim.now = '2026-01-01T00:00:00Z';`;

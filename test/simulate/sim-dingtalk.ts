@@ -8,11 +8,14 @@ import type { World } from './world.ts';
 const maxRefusals = 4;
 
 /** The platform takes a message, refuses it, or takes it and is not heard; `heard` is what people read, in order. */
-export function createSimDingTalk({ random, meet }: Pick<World, 'random' | 'meet'>) {
+export function createSimDingTalk({ random, meet, now }: Pick<World, 'random' | 'meet' | 'now'>) {
   const heard: Heard[] = [];
   let refusals = 0;
   const take = ({ outboundMessageId, part, text, unknownCount, path }: OpenAttempt) =>
-    heard.push({ outboundMessageId, part, text, isMarked: unknownCount > 0 && !isRepeatable(path) });
+    heard.push({
+      ...{ outboundMessageId, part, text, atMs: now().getTime() },
+      isMarked: unknownCount > 0 && !isRepeatable(path),
+    });
   const say = (outcome: AttemptResult['outcome'], code: string | null, what?: string): AttemptResult => {
     if (what !== undefined) meet(what);
     return { outcome, code, processQueryKey: null, retryAfterMs: null };

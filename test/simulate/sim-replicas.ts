@@ -5,7 +5,9 @@ import type { AdapterTables } from '../../services/adapter/src/database.ts';
 import { createInboundRecorder, type InboundRecorder } from '../../services/adapter/src/record-inbound.ts';
 import { consumeReceipts } from '../../services/adapter/src/settle-inbound.ts';
 import type { AgentTables } from '../../services/agent-core/src/database.ts';
+import { createApprovalWatch } from '../../services/agent-core/src/approvals/watch-approvals.ts';
 import { buildTurnContext } from '../../services/agent-core/src/gate.test-support.ts';
+import type { ToolBox } from '../../services/agent-core/src/gate/gate-context.ts';
 import { recordInbound } from '../../services/agent-core/src/record-inbound.ts';
 import { createOutboundReceipts } from '../../services/agent-core/src/settle-outbound.ts';
 import { everyLane } from '../../services/agent-core/src/testing.ts';
@@ -17,15 +19,17 @@ import type { OpenAttempt } from '../../services/outbound-sender/src/open-attemp
 import { createOutboundRecorder } from '../../services/outbound-sender/src/record-outbound.ts';
 import { generous, openerOf } from '../../services/outbound-sender/src/testing.ts';
 import type { SimProcess } from './scheduler.ts';
+import { createSimDesk } from './sim-policy.ts';
 import type { World } from './world.ts';
 
 export const kinds = ['adapter', 'agent-core', 'outbound-sender'] as const;
 export type Kind = (typeof kinds)[number];
 export type Replica = SimProcess & { kind: Kind; pausedAtMs: number; recorder: InboundRecorder | null };
-type Send = (attempt: OpenAttempt) => AttemptResult;
+/** What the world does when a service turns to it: the platform with a message, a system with a call. */
+export type Outside = { send: (attempt: OpenAttempt) => AttemptResult; toolsOf: (process: SimProcess) => ToolBox };
 
 /** Wires a service as its `start-….ts` does, without its doors: the functions are its own. */
-export function startReplica(world: World, kind: Kind, name: string, send: Send): Replica {
+export function startReplica(world: World, kind: Kind, name: string, outside: Outside): Replica {
   const replica: Replica = { kind, name, isAlive: true, isPaused: false, pausedAtMs: 0, recorder: null };
   const { database, scheduler, bus, log } = world;
   const connect = <T>() => database.connect<T>(kind.replace('-', '_'), replica, scheduler);
@@ -33,8 +37,8 @@ export function startReplica(world: World, kind: Kind, name: string, send: Send)
   const relay = createRelay({ db: connect<OutboxTables>(), bus: bus.of(replica), log, metrics });
   const parts: Record<Kind, () => Loop[]> = {
     adapter: () => startAdapter(world, replica, connect<AdapterTables>(), relay),
-    'agent-core': () => startAgentCore(world, replica, connect<AgentTables>(), relay),
-    'outbound-sender': () => startSender(world, replica, connect<SenderTables>(), relay, send),
+    'agent-core': () => startAgentCore(world, replica, connect<AgentTables>(), relay, outside),
+    'outbound-sender': () => startSender(world, replica, connect<SenderTables>(), relay, outside),
   };
   for (const loop of [relay, ...parts[kind]()]) loop.start();
   return replica;
@@ -50,9 +54,18 @@ function startAdapter(world: World, replica: Replica, db: Kysely<AdapterTables>,
   return [];
 }
 
-function startAgentCore(world: World, replica: Replica, db: Kysely<AgentTables>, relay: Loop): Loop[] {
-  const { bus, log, now } = world;
-  const context = buildTurnContext(db, { now, log, onTold: () => relay.wake() });
+function startAgentCore(
+  world: World,
+  replica: Replica,
+  db: Kysely<AgentTables>,
+  relay: Loop,
+  { toolsOf }: Outside,
+): Loop[] {
+  const { bus, log, now, isGoverned } = world;
+  const context = buildTurnContext(db, {
+    ...{ now, log, onTold: () => relay.wake() },
+    ...{ policy: createSimDesk({ db, log }), tools: toolsOf(replica), isAudited: () => Promise.resolve(true) },
+  });
   const workOn = createWorkOn({ ...context, onEnded: () => relay.wake() });
   const turns = createLoop({ name: 'turns', idleMs: 500, log, run: workOn(everyLane) });
   const receipts = createOutboundReceipts(context);
@@ -61,14 +74,15 @@ function startAgentCore(world: World, replica: Replica, db: Kysely<AgentTables>,
     turns.wake();
     relay.wake();
   });
+  const approvals = createApprovalWatch(context, () => turns.wake());
   bus.consume(replica, 'agent-core.outbound.v1', async (message) => {
     if (message.type === 'outbound.recorded.v1') await receipts.postpone(message);
     if (message.type === 'outbound.settled.v1') await receipts.settle(message);
   });
-  return [turns];
+  return isGoverned ? [turns, approvals] : [turns];
 }
 
-function startSender(world: World, replica: Replica, db: Kysely<SenderTables>, relay: Loop, send: Send): Loop[] {
+function startSender(world: World, replica: Replica, db: Kysely<SenderTables>, relay: Loop, { send }: Outside): Loop[] {
   const { bus, scheduler, random, log, now } = world;
   const context = {
     ...{ db, now, random, log, limits: generous, metrics: createMetrics('simulate') },

@@ -14,6 +14,8 @@ export type World = {
   now: () => Date;
   /** Still in the time in which things go wrong. */
   isHostile: () => boolean;
+  /** Somebody asks for a change here, which people must approve. */
+  isGoverned: boolean;
   /** Counts something that befell this seed. */
   meet: (what: string) => void;
 };
